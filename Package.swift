@@ -1,0 +1,112 @@
+// swift-tools-version: 6.2
+// Sallyport: a transparent egress enforcement appliance for AI agents.
+
+import PackageDescription
+
+let swiftSettings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableExperimentalFeature("Lifetimes"),
+]
+
+/// A library target of ours under `Sources/<name>`.
+func module(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: swiftSettings)
+}
+
+/// The tests of a target, under `Tests/<name>Tests`.
+func tests(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .testTarget(
+        name: name + "Tests", dependencies: [.byName(name: name)] + dependencies, swiftSettings: swiftSettings)
+}
+
+let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
+let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
+let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
+let bigInt: Target.Dependency = .product(name: "BigInt", package: "BigInt")
+
+let package = Package(
+    name: "sallyport",
+    products: [
+        .library(name: "Rego", targets: ["Rego"]),
+        .executable(name: "sallyportd", targets: ["sallyportd"]),
+        .executable(name: "sallyport", targets: ["sallyport"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/attaswift/BigInt", from: "6.0.1"),
+    ],
+    targets: [
+        // C, one folder each: headers that Swift cannot import by itself, and nothing else.
+        .target(
+            name: "CNetfilter",
+            linkerSettings: [.linkedLibrary("mnl"), .linkedLibrary("netfilter_queue")]),
+        .target(name: "CLibcrypto", linkerSettings: [.linkedLibrary("crypto")]),
+        .target(name: "CRE2", linkerSettings: [.linkedLibrary("re2")]),
+        .target(name: "CAllocationCounter", path: "Tests/CAllocationCounter"),
+
+        // Bytes and packets: no Foundation, no Glibc.
+        module("Octets"),
+        module("PacketHeaders", ["Octets"]),
+        module("WireProtocols", ["Octets"]),
+        module("Flow", ["Octets", "PacketHeaders", "WireProtocols"]),
+        module("Identity", ["PacketHeaders"]),
+
+        // Policy.
+        module("JOSE", ["CLibcrypto", "Octets"]),
+        module("Rego", ["CRE2", "CLibcrypto", "JOSE", bigInt, yams]),
+        module("Policy", ["Rego", "Identity", "PacketHeaders"]),
+
+        // Where the stages meet.
+        module("Enforcement", ["Octets", "PacketHeaders", "WireProtocols", "Flow", "Identity", "Policy"]),
+
+        // What touches the world.
+        module("Netlink", ["CNetfilter", "Octets", "PacketHeaders", "Identity"]),
+        module("Configuration", ["PacketHeaders", "Identity", yams]),
+        module("KernelRules", ["CNetfilter", "Netlink", "PacketHeaders", "Configuration"]),
+        module("PolicySources", ["Policy", "Rego", yams]),
+        module("DecisionLog", ["PacketHeaders", "Policy", "Identity"]),
+        module("Control", ["DecisionLog", "Identity", nioCore, nioPosix, nioHTTP1]),
+        module("Confinement", ["CNetfilter", "Configuration"]),
+
+        .executableTarget(
+            name: "sallyportd",
+            dependencies: [
+                "Enforcement", "Netlink", "KernelRules", "PolicySources", "DecisionLog", "Control", "Configuration",
+                argumentParser,
+            ],
+            swiftSettings: swiftSettings),
+        .executableTarget(
+            name: "sallyport",
+            dependencies: [
+                "Enforcement", "Netlink", "KernelRules", "PolicySources", "DecisionLog", "Control", "Configuration",
+                "Confinement", "Rego", argumentParser,
+            ],
+            swiftSettings: swiftSettings),
+        .executableTarget(name: "rego-conformance", dependencies: ["Rego", argumentParser], swiftSettings: swiftSettings),
+
+        tests("Octets"),
+        tests("PacketHeaders", ["Octets"]),
+        tests("WireProtocols", ["Octets"]),
+        tests("Flow", ["PacketHeaders", "CAllocationCounter"]),
+        tests("Identity"),
+        tests("JOSE"),
+        tests("Rego"),
+        tests("Policy", ["Rego"]),
+        tests("Enforcement", ["Policy", "Rego", "PacketHeaders", "CAllocationCounter"]),
+        tests("Netlink", ["PacketHeaders", "CAllocationCounter"]),
+        tests("Configuration"),
+        tests("KernelRules", ["Configuration"]),
+        tests("PolicySources"),
+        tests("DecisionLog"),
+        tests("Control"),
+        tests("Confinement"),
+    ],
+    cxxLanguageStandard: .cxx17
+)
