@@ -1,0 +1,116 @@
+// Policy: what is asked, what is answered, and why.
+//
+// The facts of one decision (`PolicyInput`), the answer (`PolicyDecision`), the closed vocabulary of reasons and the
+// `PolicyEngine` protocol, with the embedded Rego engine and the decision cache behind it. No I/O: files, bundles and
+// servers are `PolicySources`' business. A queue thread calls `decide` synchronously on an immutable snapshot.
+
+public import Identity
+public import PacketHeaders
+
+/// When in a flow's life a decision is asked for. Raw values are those of `input.stage`.
+public enum DecisionStage: String, Hashable, Sendable {
+    /// The first packet of a flow.
+    case connect
+    /// A DNS question.
+    case resolve
+    /// A ClientHello or another protocol's first bytes.
+    case hello
+    /// One cleartext HTTP request.
+    case request
+}
+
+/// Where `destination.host` was read.
+public enum HostSource: String, Hashable, Sendable {
+    /// The TLS server_name extension.
+    case sni
+    /// The HTTP/1 Host header or an absolute target equal to it.
+    case httpHost = "http_host"
+    /// HTTP/2 `:authority`.
+    case h2Authority = "h2_authority"
+    /// A watched DNS answer.
+    case dnsBinding = "dns_binding"
+    /// A DNS question.
+    case dnsQuestion = "dns_question"
+}
+
+/// The facts of one decision. Becomes `input`; a fact that is nil is an absent key.
+public struct PolicyInput: Sendable {
+    /// Nanoseconds since the Unix epoch.
+    public var time: UInt64
+    /// The stage.
+    public var stage: DecisionStage
+    /// The agent that the kernel's facts name.
+    public var agent: Agent
+    /// The uid of the socket's creator.
+    public var uid: UInt32?
+    /// The socket's cgroup path from the root of the v2 hierarchy.
+    public var cgroup: String?
+    /// The name the flow asks for: lower case, no trailing dot.
+    public var host: String?
+    /// Where `host` was read.
+    public var hostSource: HostSource?
+    /// Where the flow goes.
+    public var address: IPAddress
+    /// The destination port.
+    public var port: UInt16
+    /// TCP or UDP.
+    public var transport: TransportProtocol
+    /// What the first bytes are, when known.
+    public var `protocol`: ProtocolFacts?
+    /// The HTTP request, at stage `request`.
+    public var request: RequestFacts?
+
+    /// The facts that every stage has; the rest is set afterwards.
+    public init(
+        time: UInt64, stage: DecisionStage, agent: Agent, address: IPAddress, port: UInt16, transport: TransportProtocol
+    ) {
+        self.time = time
+        self.stage = stage
+        self.agent = agent
+        self.address = address
+        self.port = port
+        self.transport = transport
+    }
+}
+
+/// `input.protocol`.
+public struct ProtocolFacts: Hashable, Sendable {
+    /// `tls`, `http`, `dns`.
+    public var name: String
+    /// The highest version offered: `1.3`, `1.2`; `1.1` or `1.0` for HTTP.
+    public var version: String?
+    /// The ALPN names offered, in order; nil where the extension is absent.
+    public var alpn: [String]?
+    /// Whether the `encrypted_client_hello` extension is present (GREASE included); nil outside TLS.
+    public var encryptedClientHello: Bool?
+    /// The JA4 fingerprint.
+    public var ja4: String?
+
+    /// A protocol by its name.
+    public init(name: String) {
+        self.name = name
+    }
+}
+
+/// `input.request`.
+public struct RequestFacts: Hashable, Sendable {
+    /// The method token, as sent.
+    public var method: String
+    /// The path of the target, without the query; `*` or an authority as they are sent.
+    public var path: String
+    /// The query without its `?`.
+    public var query: String?
+    /// `http://host[:port]/path?query`.
+    public var url: String?
+    /// Header fields by lower-case name; values of a repeated field joined by `, `.
+    public var headers: [String: String]
+
+    /// A request from its parts.
+    public init(method: String, path: String, query: String?, url: String?, headers: [String: String]) {
+        self.method = method
+        self.path = path
+        self.query = query
+        self.url = url
+        self.headers = headers
+    }
+}
