@@ -47,6 +47,7 @@ let package = Package(
         .target(
             name: "CNetfilter",
             linkerSettings: [.linkedLibrary("mnl"), .linkedLibrary("netfilter_queue")]),
+        .target(name: "CThreads"),
         .target(name: "CLibcrypto", linkerSettings: [.linkedLibrary("crypto")]),
         .target(name: "CRE2", linkerSettings: [.linkedLibrary("re2")]),
         .target(name: "CAllocationCounter", path: "Tests/CAllocationCounter"),
@@ -79,7 +80,7 @@ let package = Package(
             name: "sallyportd",
             dependencies: [
                 "Enforcement", "Netlink", "KernelRules", "PolicySources", "DecisionLog", "Control", "Configuration",
-                argumentParser,
+                "CThreads", argumentParser,
             ],
             swiftSettings: swiftSettings),
         .executableTarget(
