@@ -1,5 +1,5 @@
 /// An IP protocol number (IANA "Assigned Internet Protocol Numbers"). Unknown values are data.
-public struct TransportProtocol: RawRepresentable, Hashable, Sendable, CustomStringConvertible {
+public struct TransportProtocol: RawRepresentable, Hashable, Sendable, BitwiseCopyable, CustomStringConvertible {
     /// The number in the IPv4 protocol or IPv6 next-header field.
     public let rawValue: UInt8
 
@@ -30,7 +30,7 @@ public struct TransportProtocol: RawRepresentable, Hashable, Sendable, CustomStr
 }
 
 /// What names a flow: both endpoints and the transport protocol, as seen from the side that opened it.
-public struct FiveTuple: Hashable, Sendable, CustomStringConvertible {
+public struct FiveTuple: Hashable, Sendable, BitwiseCopyable, CustomStringConvertible {
     /// The address of the side that opened the flow.
     public let source: IPAddress
     /// The address that the flow goes to.

@@ -6,7 +6,7 @@
 // allocation, so that a five-tuple is a plain value on the packet path.
 
 /// An IPv4 or IPv6 address: a plain 17-byte value, in network order, compared family first.
-public struct IPAddress: Hashable, Sendable {
+public struct IPAddress: Hashable, Sendable, BitwiseCopyable {
     /// The first eight bytes of an IPv6 address; 0 for IPv4.
     public let high: UInt64
     /// The last eight bytes of an IPv6 address; the 32 bits of an IPv4 address.
@@ -33,7 +33,8 @@ public struct IPAddress: Hashable, Sendable {
 
     /// The 4 or 16 bytes in network order.
     public var octets: [UInt8] {
-        let all = (0..<8).map { UInt8(truncatingIfNeeded: high >> (56 - 8 * UInt64($0))) }
+        let all =
+            (0..<8).map { UInt8(truncatingIfNeeded: high >> (56 - 8 * UInt64($0))) }
             + (0..<8).map { UInt8(truncatingIfNeeded: low >> (56 - 8 * UInt64($0))) }
         return family == .v4 ? Array(all[12...]) : all
     }
@@ -46,7 +47,7 @@ public struct IPAddress: Hashable, Sendable {
 }
 
 /// The two address families.
-public enum AddressFamily: UInt8, Hashable, Sendable {
+public enum AddressFamily: UInt8, Hashable, Sendable, BitwiseCopyable {
     /// RFC 791.
     case v4 = 4
     /// RFC 8200.
@@ -117,7 +118,8 @@ extension IPAddress: CustomStringConvertible {
         for (index, part) in parts.enumerated() {
             var groups: [UInt16] = []
             if part.isEmpty {
-                let atEdge = (index == 0 && parts[1].isEmpty)
+                let atEdge =
+                    (index == 0 && parts[1].isEmpty)
                     || (index == parts.count - 1 && parts[index - 1].isEmpty)
                 if atEdge { continue }
                 guard right == nil, index > 0, index < parts.count - 1 else { return nil }
