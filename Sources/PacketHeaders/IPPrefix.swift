@@ -13,6 +13,12 @@ public struct IPPrefix: Hashable, Sendable, CustomStringConvertible {
         guard Self.masked(address, to: length) == address else { return nil }
     }
 
+    /// The prefix of `length` bits, at most the family's width, that holds `address`.
+    public init(containing address: IPAddress, length: Int) {
+        self.length = min(max(length, 0), address.bitWidth)
+        self.address = Self.masked(address, to: self.length)
+    }
+
     /// `10.0.0.0/8`, `fd00::/8`, or a lone address; nil for anything else, also where a host bit is set.
     public init?(_ text: some StringProtocol) {
         let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
