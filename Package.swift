@@ -55,7 +55,7 @@ let package = Package(
         // Bytes and packets: no Foundation, no Glibc.
         module("Octets"),
         module("PacketHeaders", ["Octets"]),
-        module("WireProtocols", ["Octets"]),
+        module("WireProtocols", ["CLibcrypto", "Octets", "PacketHeaders"]),
         module("Flow", ["Octets", "PacketHeaders", "WireProtocols"]),
         module("Identity", ["PacketHeaders"]),
 
@@ -94,7 +94,7 @@ let package = Package(
 
         tests("Octets"),
         tests("PacketHeaders", ["Octets"]),
-        tests("WireProtocols", ["Octets"]),
+        tests("WireProtocols", ["Octets", "PacketHeaders", "CAllocationCounter"]),
         tests("Flow", ["PacketHeaders", "CAllocationCounter"]),
         tests("Identity", ["PacketHeaders", "CAllocationCounter"]),
         tests("JOSE"),

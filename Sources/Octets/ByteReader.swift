@@ -25,12 +25,14 @@ public struct StaticReason: Equatable, Sendable, CustomStringConvertible {
     /// The text itself.
     public var description: String { text.description }
 
+    /// Compares the texts.
     public static func == (left: StaticReason, right: StaticReason) -> Bool {
         left.description == right.description
     }
 }
 
 extension StaticReason: ExpressibleByStringLiteral {
+    /// Wraps a literal.
     public init(stringLiteral value: StaticString) {
         self.init(value)
     }

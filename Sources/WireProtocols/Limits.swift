@@ -1,0 +1,27 @@
+/// Bounds on what a peer's bytes can make the parsers do. Every loop over wire bytes consumes or counts to one of these.
+public enum Limits {
+    /// Bytes of stream in which a ClientHello must end, its record headers counted. The largest real ones (post-quantum key
+    /// shares, padding) stay below 17 KiB; cut into 1-byte records the usual 1.8 KB become 11 KB.
+    public static let clientHelloBytes = 65_536
+    /// Extensions in one ClientHello. Some 60 types are registered and browsers send 20; OpenSSL refuses more than 128 too.
+    static let extensions = 128
+    /// ChangeCipherSpec and alert records before a second ClientHello. RFC 8446 §D.4 has one; OpenSSL gives up after 32.
+    static let recordsBetweenHellos = 8
+    /// Bytes of early data before a second ClientHello; the usual server limit (RFC 8446 §4.2.10) with room for records.
+    static let earlyDataBytes = 65_536
+
+    /// Bytes of one request's line and fields. nginx takes 32 KiB, Node and Python 64 KiB by their defaults.
+    public static let requestHeadBytes = 65_536
+    /// Bytes of a method. The longest registered one, UPDATEREDIRECTREF, has 17.
+    static let methodBytes = 32
+    /// Fields of one request or trailer section. Python takes 100, httpd 100, nginx as many as fit.
+    static let fields = 128
+    /// Empty lines before a request line (RFC 9112 §2.2 asks for at least one).
+    static let leadingEmptyLines = 4
+    /// Bytes of one trailer section.
+    static let trailerBytes = 8192
+    /// Hexadecimal digits of a chunk size: 60 bits, so that no sum of sizes in a flow overflows.
+    static let chunkSizeDigits = 15
+    /// Decimal digits of a Content-Length: below 2^63.
+    static let contentLengthDigits = 18
+}

@@ -1,0 +1,191 @@
+public import Octets
+
+/// Finds a ClientHello in the records of a client's TCP stream, however it is cut into segments and records.
+///
+/// A plain state of a few words. Hand `scan` the contiguous bytes from the scanner's beginning, again and longer each
+/// time; a record is looked at once. On `.hello`, `ClientHelloScratch.message` gives the message's bytes.
+///
+/// Refused as malformed (RFC 8446 §5.1, and stricter where servers disagree): an empty record, one longer than 2^14, any
+/// other record before or inside the ClientHello, handshake bytes behind it in its record, an SSLv2 hello.
+public struct ClientHelloScanner: Hashable, Sendable, BitwiseCopyable {
+    /// Which ClientHello is looked for.
+    public enum Place: Hashable, Sendable, BitwiseCopyable {
+        /// The stream's first message.
+        case first
+        /// What follows the first one: a second ClientHello answers a HelloRetryRequest (RFC 8446 §4.1.2). The scanner then
+        /// begins behind the first one.
+        case second(afterEarlyData: Bool)
+    }
+
+    /// How far the stream has got.
+    public enum Progress: Hashable, Sendable {
+        /// The bytes so far are the beginning of something that must be waited for.
+        case needMore
+        /// A whole ClientHello ends at `byteCount` from the scanner's beginning.
+        case hello(byteCount: Int)
+        /// Only where a second ClientHello was looked for: none comes, the handshake goes on without.
+        case finished
+    }
+
+    private let isSecond: Bool
+    private let skipsEarlyData: Bool
+    private let maximumByteCount: UInt32
+    /// Where the next unseen record begins.
+    private var position: UInt32 = 0
+    /// Where the first record of the ClientHello begins.
+    private(set) var firstRecord: UInt32 = 0
+    /// Handshake bytes in whole records so far.
+    private(set) var handshakeByteCount: UInt32 = 0
+    private var earlyDataByteCount: UInt32 = 0
+    /// Records skipped before the ClientHello.
+    private var skippedRecords: UInt8 = 0
+    /// Whether the handshake bytes lie in one record.
+    private(set) var isInOneRecord = true
+
+    /// A scanner at the beginning of a stream, or behind its first ClientHello. `maximumByteCount` bounds the stream bytes
+    /// that a ClientHello may take.
+    public init(_ place: Place = .first, maximumByteCount: Int = Limits.clientHelloBytes) {
+        switch place {
+        case .first: (isSecond, skipsEarlyData) = (false, false)
+        case .second(let afterEarlyData): (isSecond, skipsEarlyData) = (true, afterEarlyData)
+        }
+        self.maximumByteCount = UInt32(clamping: maximumByteCount)
+    }
+
+    /// Where the message ends once `scan` has returned `.hello`.
+    var end: Int { Int(position) }
+
+    /// Looks at what is new in `stream`, which begins where the scanner began. Throws `.malformed` only.
+    public mutating func scan(_ stream: RawSpan) throws(WireError) -> Progress {
+        while true {
+            let start = Int(position)
+            guard start < stream.byteCount else { return .needMore }
+            let type = stream.byte(at: start)
+            if handshakeByteCount == 0 { firstRecord = position }
+            guard type == TLSContentType.handshake else {
+                guard isSecond, handshakeByteCount == 0 else { throw refusal(of: type, at: start) }
+                guard let progress = try skipRecord(type, stream, start) else { continue }
+                return progress
+            }
+            guard let length = try recordLength(stream, start, maximum: 1 << 14) else { return .needMore }
+            switch try judgePrefix(stream) {
+            case .other: return .finished
+            case .unknown where start + 5 + length > stream.byteCount: return .needMore
+            case .unknown, .clientHello: break
+            }
+            guard start + 5 + length <= Int(maximumByteCount) else {
+                throw .malformed("ClientHello longer than allowed", offset: start)
+            }
+            guard start + 5 + length <= stream.byteCount else { return .needMore }
+            if handshakeByteCount != 0 { isInOneRecord = false }
+            handshakeByteCount += UInt32(length)
+            position += UInt32(5 + length)
+            if case .clientHello(let messageLength) = try judgePrefix(stream) {
+                guard handshakeByteCount <= messageLength + 4 else {
+                    throw .malformed("handshake bytes behind the ClientHello", offset: start)
+                }
+                if handshakeByteCount == messageLength + 4 { return .hello(byteCount: Int(position)) }
+            }
+        }
+    }
+
+    /// A record that is no handshake, before a second ClientHello: skipped (nil), or what it means.
+    private mutating func skipRecord(_ type: UInt8, _ stream: RawSpan, _ start: Int) throws(WireError) -> Progress? {
+        switch type {
+        case TLSContentType.changeCipherSpec, TLSContentType.alert:
+            let expected = type == TLSContentType.alert ? 2 : 1
+            guard let length = try recordLength(stream, start, maximum: expected) else { return .needMore }
+            guard length == expected else { throw .malformed("length of an alert or ChangeCipherSpec", offset: start) }
+            guard start + 5 + length <= stream.byteCount else { return .needMore }
+            guard type == TLSContentType.alert || stream.byte(at: start + 5) == 1 else {
+                throw .malformed("ChangeCipherSpec other than 1", offset: start + 5)
+            }
+            skippedRecords += 1
+            guard skippedRecords <= Limits.recordsBetweenHellos else {
+                throw .malformed("records before a second ClientHello", offset: start)
+            }
+            position += UInt32(5 + length)
+            return nil
+        case TLSContentType.applicationData:
+            // RFC 8446 §5.2: a ciphertext may exceed 2^14 by 256, TLS 1.2 allowed 2048.
+            guard let length = try recordLength(stream, start, maximum: 1 << 14 + 2048) else { return .needMore }
+            guard skipsEarlyData else { return .finished }
+            guard Int(earlyDataByteCount) + length <= Limits.earlyDataBytes else {
+                throw .malformed("early data longer than allowed", offset: start)
+            }
+            guard start + 5 + length <= stream.byteCount else { return .needMore }
+            earlyDataByteCount += UInt32(length)
+            position += UInt32(5 + length)
+            return nil
+        default:
+            throw refusal(of: type, at: start)
+        }
+    }
+
+    /// The length of the record at `start`; nil where its header is not whole yet.
+    private func recordLength(_ stream: RawSpan, _ start: Int, maximum: Int) throws(WireError) -> Int? {
+        if start + 1 < stream.byteCount, stream.byte(at: start + 1) != 3 {
+            throw .malformed("TLS record version", offset: start + 1)
+        }
+        if start + 2 < stream.byteCount, stream.byte(at: start + 2) > 4 {
+            throw .malformed("TLS record version", offset: start + 2)
+        }
+        guard start + 5 <= stream.byteCount else { return nil }
+        let length = Int(stream.byte(at: start + 3)) << 8 | Int(stream.byte(at: start + 4))
+        guard length > 0 else { throw .malformed("empty TLS record", offset: start + 3) }
+        guard length <= maximum else { throw .malformed("TLS record too long", offset: start + 3) }
+        return length
+    }
+
+    private enum Prefix {
+        case unknown
+        case clientHello(messageLength: UInt32)
+        case other
+    }
+
+    /// Reads the type, the length and the major version from the first six handshake bytes, wherever the records put them.
+    ///
+    /// Behind a first ClientHello an encrypted TLS 1.2 Finished is a handshake record too, and its first byte may be 1 by
+    /// chance; together with a length below 2^16 and the version's high byte that is one in 2^24.
+    private func judgePrefix(_ stream: RawSpan) throws(WireError) -> Prefix {
+        var offset = Int(firstRecord)
+        var count = 0
+        var messageLength: UInt32 = 0
+        while count < 6, offset + 5 <= stream.byteCount, stream.byte(at: offset) == TLSContentType.handshake {
+            let length = Int(stream.byte(at: offset + 3)) << 8 | Int(stream.byte(at: offset + 4))
+            var index = offset + 5
+            while count < 6, index < min(offset + 5 + length, stream.byteCount) {
+                let byte = stream.byte(at: index)
+                switch count {
+                case 0 where byte != 1:
+                    guard isSecond else { throw .malformed("handshake message other than ClientHello", offset: index) }
+                    return .other
+                case 1 where byte != 0:
+                    guard isSecond else { throw .malformed("ClientHello longer than allowed", offset: index) }
+                    return .other
+                case 2, 3: messageLength = messageLength << 8 | UInt32(byte)
+                case 4 where byte != 3:
+                    guard isSecond else { throw .malformed("ClientHello version", offset: index) }
+                    return .other
+                default: break
+                }
+                count += 1
+                index += 1
+            }
+            offset += 5 + length
+        }
+        return count >= (isSecond ? 5 : 4) ? .clientHello(messageLength: messageLength) : .unknown
+    }
+
+    private func refusal(of type: UInt8, at offset: Int) -> WireError {
+        switch type {
+        case TLSContentType.alert: .malformed("alert before the end of the ClientHello", offset: offset)
+        case TLSContentType.changeCipherSpec:
+            .malformed("ChangeCipherSpec before the end of the ClientHello", offset: offset)
+        case TLSContentType.applicationData:
+            .malformed("application data before the end of the ClientHello", offset: offset)
+        case 0x80...: .malformed("SSLv2 hello", offset: offset)
+        default: .malformed("TLS record type", offset: offset)
+        }
+    }
+}

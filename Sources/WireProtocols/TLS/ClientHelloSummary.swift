@@ -1,0 +1,84 @@
+public import Octets
+
+extension ClientHello {
+    /// The name in server_name, normalised; nil without the extension. Throws the rule that the name breaks.
+    public func hostName(in message: RawSpan) throws(HostNameError) -> HostName? {
+        guard let serverName else { return nil }
+        return try HostName(validating: message.extracting(serverName))
+    }
+
+    /// The highest version offered, GREASE left out: of supported_versions where it is there, else `legacyVersion`.
+    public func highestVersion(in message: RawSpan) -> TLSVersion {
+        guard let supportedVersions else { return legacyVersion }
+        var highest: UInt16 = 0
+        for index in stride(from: supportedVersions.lowerBound, to: supportedVersions.upperBound, by: 2) {
+            let version = message.uint16(at: index)
+            // Drafts of TLS 1.3 have numbers of their own (0x7F..) that are above every final one.
+            if !version.isGREASE, version <= TLSVersion.tls13.rawValue, version > highest { highest = version }
+        }
+        return TLSVersion(rawValue: highest == 0 ? legacyVersion.rawValue : highest)
+    }
+
+    /// The ALPN names in their order, GREASE included; nil without the extension.
+    public func applicationProtocolNames(in message: RawSpan) -> [String]? {
+        guard let applicationProtocols else { return nil }
+        var names: [String] = []
+        var offset = applicationProtocols.lowerBound
+        while offset < applicationProtocols.upperBound {
+            let length = Int(message.byte(at: offset))
+            names.append(message.extracting(offset + 1..<offset + 1 + length).text)
+            offset += 1 + length
+        }
+        return names
+    }
+
+    /// The cipher suites in their order, GREASE included.
+    public func cipherSuiteNumbers(in message: RawSpan) -> [UInt16] {
+        stride(from: cipherSuites.lowerBound, to: cipherSuites.upperBound, by: 2).map { message.uint16(at: $0) }
+    }
+
+    /// The extension types in their order, GREASE included.
+    public func extensionTypes(in message: RawSpan) -> [UInt16] {
+        var types: [UInt16] = []
+        var offset = extensions.lowerBound
+        while offset < extensions.upperBound {
+            types.append(message.uint16(at: offset))
+            offset += 4 + Int(message.uint16(at: offset + 2))
+        }
+        return types
+    }
+}
+
+/// The facts of one ClientHello as text, for policy and records.
+public struct ClientHelloSummary: Hashable, Sendable {
+    /// The name of server_name; nil without the extension.
+    public let host: HostName?
+    /// The highest version offered.
+    public let version: TLSVersion
+    /// The ALPN names offered, in order; nil without the extension.
+    public let applicationProtocols: [String]?
+    /// Whether encrypted_client_hello is there, GREASE included, or the encrypted_server_name of older drafts.
+    public let hasEncryptedClientHello: Bool
+    /// The JA4 fingerprint.
+    public let ja4: String
+
+    /// Parses a handshake message and spells its facts out. Throws `.malformed` also for a name that is none.
+    public init(parsing message: RawSpan) throws(WireError) {
+        let hello = try ClientHello(parsing: message)
+        do throws(HostNameError) {
+            host = try hello.hostName(in: message)
+        } catch {
+            throw .malformed(error.reason, offset: hello.serverName?.lowerBound ?? 0)
+        }
+        version = hello.highestVersion(in: message)
+        applicationProtocols = hello.applicationProtocolNames(in: message)
+        hasEncryptedClientHello = hello.hasEncryptedClientHello || hello.hasEncryptedServerName
+        ja4 = hello.ja4(in: message)
+    }
+}
+
+extension RawSpan {
+    func uint16(at offset: Int) -> UInt16 {
+        UInt16(bigEndian: unsafeLoadUnaligned(fromByteOffset: offset, as: UInt16.self))
+    }
+}
