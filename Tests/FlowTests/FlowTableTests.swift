@@ -1,0 +1,85 @@
+import PacketHeaders
+import Testing
+
+@testable import Flow
+
+@Suite struct FlowTableTests {
+    private func tuple(_ number: Int) -> FiveTuple {
+        FiveTuple(
+            source: IPAddress(v4: 0xC612_0002), sourcePort: UInt16(number & 0xFFFF),
+            destination: IPAddress(v4: 0xC612_0000 + UInt32(number >> 16)), destinationPort: 443, transport: .tcp)
+    }
+
+    @Test("answers as a dictionary does, through thousands of random insertions and removals")
+    func twin() {
+        var table = FlowTable<Int>(capacity: 512, placeholder: 0, hashKey: (3, 5))
+        var twin: [FiveTuple: Int] = [:]
+        var random = SystemRandomNumberGenerator()
+        for step in 0..<20_000 {
+            let key = tuple(Int.random(in: 0..<700, using: &random))
+            if let slot = table.find(key) {
+                #expect(table[slot] == twin[key])
+                if step % 3 == 0 {
+                    table.remove(slot)
+                    twin[key] = nil
+                } else if step % 7 == 0 {
+                    table.move(slot, to: .decided)
+                }
+            } else {
+                #expect(twin[key] == nil)
+                let evictions = table.evictionCount
+                var evicted: Int?
+                if table.insert(key, step, group: UInt16(step % 8), evicting: { evicted = $0 }) != nil {
+                    twin[key] = step
+                    if table.evictionCount > evictions {
+                        let gone = twin.first { $0.value == evicted }?.key
+                        #expect(gone != nil)
+                        if let gone { twin[gone] = nil }
+                    }
+                }
+            }
+            #expect(table.count == twin.count)
+        }
+    }
+
+    @Test("evicts decided entries first, oldest first, then waiting ones, and never those that are being read")
+    func eviction() throws {
+        var table = FlowTable<Int>(capacity: 16, placeholder: -1, hashKey: (1, 2))
+        for number in 0..<16 {
+            let slot = try #require(table.insert(tuple(number), number, group: UInt16(number), evicting: { _ in }))
+            if number < 2 { table.move(slot, to: .decided) }
+            if number >= 4 { table.move(slot, to: .reading, deadline: UInt64(number)) }
+        }
+        var order: [Int] = []
+        for number in 100..<105 {
+            let slot = table.insert(tuple(number), number, group: UInt16(number)) { order.append($0) }
+            if let slot { table.move(slot, to: .reading, deadline: UInt64(number)) }
+        }
+        #expect(order == [0, 1, 2, 3])
+        #expect(table.find(tuple(104)) == nil)
+        #expect(table.find(tuple(4)) != nil)
+    }
+
+    @Test("gives one group a quarter of the table and no more")
+    func groupShare() {
+        var table = FlowTable<Int>(capacity: 64, placeholder: 0, hashKey: (1, 2))
+        let admitted = (0..<64).filter { table.insert(tuple($0), $0, group: 1, evicting: { _ in }) != nil }.count
+        #expect(admitted == 16)
+        #expect(table.insert(tuple(1000), 1, group: 2, evicting: { _ in }) != nil)
+    }
+
+    @Test("hands out expired entries by deadline")
+    func expiry() throws {
+        var table = FlowTable<Int>(capacity: 8, placeholder: 0, hashKey: (1, 2))
+        for number in 1...2 {
+            let slot = try #require(table.insert(tuple(number), number, group: UInt16(number), evicting: { _ in }))
+            table.move(slot, to: .reading, deadline: UInt64(number * 10))
+        }
+        #expect(table.expired(.reading, now: 9) == nil)
+        let slot = try #require(table.expired(.reading, now: 10))
+        #expect(table[slot] == 1)
+        table.remove(slot)
+        #expect(table.expired(.reading, now: 19) == nil)
+        #expect(table.expired(.reading, now: 20).map { table[$0] } == 2)
+    }
+}
