@@ -225,7 +225,11 @@ public struct FlowTable<Entry: BitwiseCopyable>: ~Copyable {
         let node = nodes[Int(index)]
         let position = Int(node.list.rawValue)
         if node.previous >= 0 { nodes[Int(node.previous)].next = node.next } else { lists[position].oldest = node.next }
-        if node.next >= 0 { nodes[Int(node.next)].previous = node.previous } else { lists[position].newest = node.previous }
+        if node.next >= 0 {
+            nodes[Int(node.next)].previous = node.previous
+        } else {
+            lists[position].newest = node.previous
+        }
         lists[position].count -= 1
     }
 
