@@ -48,6 +48,7 @@ let package = Package(
             name: "CNetfilter",
             linkerSettings: [.linkedLibrary("mnl"), .linkedLibrary("netfilter_queue")]),
         .target(name: "CThreads"),
+        .target(name: "CUnixSocket"),
         .target(name: "CLibcrypto", linkerSettings: [.linkedLibrary("crypto")]),
         .target(name: "CRE2", linkerSettings: [.linkedLibrary("re2")]),
         .target(name: "CAllocationCounter", path: "Tests/CAllocationCounter"),
@@ -72,8 +73,8 @@ let package = Package(
         module("Configuration", ["PacketHeaders", "Identity", yams]),
         module("KernelRules", ["CNetfilter", "Netlink", "PacketHeaders", "Configuration"]),
         module("PolicySources", ["Policy", "Rego", yams]),
-        module("DecisionLog", ["PacketHeaders", "Policy", "Identity"]),
-        module("Control", ["DecisionLog", "Identity", nioCore, nioPosix, nioHTTP1]),
+        module("DecisionLog", ["CUnixSocket", "PacketHeaders", "Policy", "Identity"]),
+        module("Control", ["CUnixSocket", "DecisionLog", "Identity", nioCore, nioPosix, nioHTTP1]),
         module("Confinement", ["CNetfilter", "Configuration"]),
 
         .executableTarget(

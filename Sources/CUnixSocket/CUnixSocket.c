@@ -1,0 +1,68 @@
+#define _GNU_SOURCE
+#include "CUnixSocket.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77 // asm-generic/socket.h
+#endif
+
+int unix_event_descriptor(void) {
+    return eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+}
+
+static int send_descriptor(int descriptor, int passed) {
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control;
+    memset(&control, 0, sizeof control);
+    struct msghdr message = {.msg_control = &control, .msg_controllen = sizeof control};
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(header), &passed, sizeof passed);
+    return sendmsg(descriptor, &message, MSG_NOSIGNAL) < 0 ? -1 : 0;
+}
+
+int unix_send_sealed(int descriptor, const void *bytes, size_t length) {
+    int memory = memfd_create("sallyport-record", MFD_ALLOW_SEALING | MFD_CLOEXEC);
+    if (memory < 0) return -1;
+    size_t written = 0;
+    int status = 0;
+    while (status == 0 && written < length) {
+        ssize_t count = write(memory, (const char *)bytes + written, length - written);
+        if (count > 0) written += (size_t)count;
+        else if (count < 0 && errno != EINTR) status = -1;
+    }
+    if (status == 0) status = fcntl(memory, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
+    if (status == 0) status = send_descriptor(descriptor, memory);
+    int error = errno;
+    close(memory);
+    errno = error;
+    return status;
+}
+
+int unix_peer_credentials(int descriptor, int32_t *pid, uint32_t *uid, uint32_t *gid) {
+    struct ucred credentials;
+    socklen_t length = sizeof credentials;
+    if (getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &credentials, &length) != 0) return -1;
+    *pid = credentials.pid;
+    *uid = credentials.uid;
+    *gid = credentials.gid;
+    return 0;
+}
+
+int unix_peer_pidfd(int descriptor) {
+    int passed = -1;
+    socklen_t length = sizeof passed;
+    if (getsockopt(descriptor, SOL_SOCKET, SO_PEERPIDFD, &passed, &length) != 0) return -1;
+    return passed;
+}

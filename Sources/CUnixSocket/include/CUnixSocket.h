@@ -1,0 +1,20 @@
+// Unix sockets and descriptors that glibc declares under _GNU_SOURCE only, which Swift does not see, and control
+// messages, whose macros it cannot import. Every function answers -1 with errno set where it fails.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+/// An eventfd(2), non-blocking and close-on-exec.
+int unix_event_descriptor(void);
+
+/// Sends `length` bytes as a sealed memfd in the control message of an empty datagram on the connected socket
+/// `descriptor`: the form that journald's native protocol has for records larger than a datagram.
+int unix_send_sealed(int descriptor, const void *bytes, size_t length);
+
+/// Who connected the peer of `descriptor` (SO_PEERCRED).
+int unix_peer_credentials(int descriptor, int32_t *pid, uint32_t *uid, uint32_t *gid);
+
+/// A pidfd of the process that connected the peer of `descriptor` (SO_PEERPIDFD, Linux 6.5); errno ENOPROTOOPT where the
+/// kernel has none.
+int unix_peer_pidfd(int descriptor);
