@@ -1,0 +1,206 @@
+import Identity
+import PacketHeaders
+
+/// One fact of `PolicyInput` and where it stands in `input`. The only place that knows the schema: the value that a policy
+/// sees, its JSON form, reading that form back, and the keys of the decision cache all come from here.
+/// `policies/schema/input.schema.json` describes the same for people.
+enum InputField: UInt8, CaseIterable {
+    case time
+    case stage
+    case agentID
+    case agentLabels
+    case uid
+    case cgroup
+    case host
+    case hostSource
+    case address
+    case port
+    case transport
+    case protocolName
+    case protocolVersion
+    case alpn
+    case encryptedClientHello
+    case ja4
+    case method
+    case path
+    case query
+    case url
+    case headers
+
+    /// The keys that lead from `input` to the fact, outermost first.
+    var keys: [String] {
+        switch self {
+        case .time: ["time"]
+        case .stage: ["stage"]
+        case .agentID: ["agent", "id"]
+        case .agentLabels: ["agent", "labels"]
+        case .uid: ["agent", "process", "uid"]
+        case .cgroup: ["agent", "process", "cgroup"]
+        case .host: ["destination", "host"]
+        case .hostSource: ["destination", "host_source"]
+        case .address: ["destination", "address"]
+        case .port: ["destination", "port"]
+        case .transport: ["destination", "transport"]
+        case .protocolName: ["protocol", "name"]
+        case .protocolVersion: ["protocol", "version"]
+        case .alpn: ["protocol", "alpn"]
+        case .encryptedClientHello: ["protocol", "encrypted_client_hello"]
+        case .ja4: ["protocol", "ja4"]
+        case .method: ["request", "method"]
+        case .path: ["request", "path"]
+        case .query: ["request", "query"]
+        case .url: ["request", "url"]
+        case .headers: ["request", "headers"]
+        }
+    }
+
+    /// The fact in `input`; nil where it is unknown. Does not allocate.
+    func fact(of input: PolicyInput) -> InputFact? {
+        switch self {
+        case .time: .time(input.time)
+        case .stage: .stage(input.stage)
+        case .agentID: .text(input.agent.id)
+        case .agentLabels: .table(input.agent.labels)
+        case .uid: input.uid.map { .number(UInt64($0)) }
+        case .cgroup: input.cgroup.map { .text($0) }
+        case .host: input.host.map { .text($0) }
+        case .hostSource: input.hostSource.map { .hostSource($0) }
+        case .address: .address(input.address)
+        case .port: .number(UInt64(input.port))
+        case .transport: .transport(input.transport)
+        case .protocolName: input.protocol.map { .text($0.name) }
+        case .protocolVersion: input.protocol?.version.map { .text($0) }
+        case .alpn: input.protocol?.alpn.map { .list($0) }
+        case .encryptedClientHello: input.protocol?.encryptedClientHello.map { .flag($0) }
+        case .ja4: input.protocol?.ja4.map { .text($0) }
+        case .method: input.request.map { .text($0.method) }
+        case .path: input.request.map { .text($0.path) }
+        case .query: input.request?.query.map { .text($0) }
+        case .url: input.request?.url.map { .text($0) }
+        case .headers: input.request.map { .table($0.headers) }
+        }
+    }
+}
+
+/// A set of fields.
+struct InputFieldSet: OptionSet, Hashable {
+    let rawValue: UInt32
+
+    static let all = InputFieldSet(rawValue: (1 << UInt32(InputField.allCases.count)) - 1)
+
+    init(rawValue: UInt32) {
+        self.rawValue = rawValue
+    }
+
+    init(_ field: InputField) {
+        rawValue = 1 << UInt32(field.rawValue)
+    }
+
+    /// The fields that a read of `keys` below `input` can see: those below it, and the one it lies in.
+    init(readingAt keys: [String]) {
+        self = InputField.allCases.reduce(into: []) { set, field in
+            if zip(field.keys, keys).allSatisfy({ $0.utf8.elementsEqual($1.utf8) }) { set.insert(InputFieldSet(field)) }
+        }
+    }
+
+    func contains(_ field: InputField) -> Bool {
+        contains(InputFieldSet(field))
+    }
+
+    /// Calls `body` for each field of the set, in the order of the enum.
+    func forEach(_ body: (InputField) -> Void) {
+        var left = rawValue
+        while left != 0 {
+            if let field = InputField(rawValue: UInt8(left.trailingZeroBitCount)) { body(field) }
+            left &= left &- 1
+        }
+    }
+}
+
+/// The value of a field, as it is kept in `PolicyInput`.
+enum InputFact {
+    case time(UInt64)
+    case stage(DecisionStage)
+    case hostSource(HostSource)
+    case transport(TransportProtocol)
+    case address(IPAddress)
+    case number(UInt64)
+    case flag(Bool)
+    case text(String)
+    case list([String])
+    case table([String: String])
+
+    /// Whether a policy cannot tell the two apart. Text is compared byte for byte: Swift's `==` on strings calls
+    /// canonically equivalent texts equal, Rego does not.
+    func isIdentical(to other: InputFact) -> Bool {
+        switch (self, other) {
+        case (.time(let left), .time(let right)): left == right
+        case (.stage(let left), .stage(let right)): left == right
+        case (.hostSource(let left), .hostSource(let right)): left == right
+        case (.transport(let left), .transport(let right)): left == right
+        case (.address(let left), .address(let right)): left == right
+        case (.number(let left), .number(let right)): left == right
+        case (.flag(let left), .flag(let right)): left == right
+        case (.text(let left), .text(let right)): left.hasSameBytes(as: right)
+        case (.list(let left), .list(let right)):
+            left.count == right.count && zip(left, right).allSatisfy { $0.hasSameBytes(as: $1) }
+        case (.table(let left), .table(let right)):
+            left.count == right.count
+                && left.allSatisfy { key, value in
+                    guard let index = right.index(forKey: key) else { return false }
+                    return right[index].key.hasSameBytes(as: key) && right[index].value.hasSameBytes(as: value)
+                }
+        default: false
+        }
+    }
+
+    /// Feeds the fact to `hasher`; identical facts feed the same.
+    func hash(into hasher: inout Hasher) {
+        switch self {
+        case .time(let value): hasher.combine(value)
+        case .stage(let value): hasher.combine(value)
+        case .hostSource(let value): hasher.combine(value)
+        case .transport(let value): hasher.combine(value)
+        case .address(let value): hasher.combine(value)
+        case .number(let value): hasher.combine(value)
+        case .flag(let value): hasher.combine(value)
+        case .text(let value): value.hashBytes(into: &hasher)
+        case .list(let values):
+            hasher.combine(values.count)
+            for value in values { value.hashBytes(into: &hasher) }
+        case .table(let values):
+            // A sum, so that the order of a dictionary does not matter; it wraps by design.
+            let sum = values.reduce(0) { sum, pair in
+                var own = Hasher()
+                pair.key.hashBytes(into: &own)
+                pair.value.hashBytes(into: &own)
+                return sum &+ own.finalize()
+            }
+            hasher.combine(sum)
+        }
+    }
+
+    /// Bytes that keeping the fact keeps alive, about.
+    var byteCount: Int {
+        switch self {
+        case .time, .stage, .hostSource, .transport, .address, .number, .flag: 0
+        case .text(let value): value.utf8.count
+        case .list(let values): values.reduce(0) { $0 + $1.utf8.count }
+        case .table(let values): values.reduce(0) { $0 + $1.key.utf8.count + $1.value.utf8.count }
+        }
+    }
+}
+
+extension String {
+    /// Whether both have the same UTF-8 bytes.
+    fileprivate func hasSameBytes(as other: String) -> Bool {
+        utf8.count == other.utf8.count && utf8.elementsEqual(other.utf8)
+    }
+
+    /// Feeds the length and the bytes to `hasher`.
+    fileprivate func hashBytes(into hasher: inout Hasher) {
+        hasher.combine(utf8.count)
+        let isDone: Void? = utf8.withContiguousStorageIfAvailable { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
+        if isDone == nil { for byte in utf8 { hasher.combine(byte) } }
+    }
+}

@@ -1,0 +1,250 @@
+# What an agent may reach, on the data of data.yaml.
+#
+# Asked at three stages of a flow, each of which has to be allowed:
+#   connect   the first packet: is there anything at all that this agent could reach at this address and port?
+#   hello     the TLS server name (or its absence)
+#   request   each cleartext HTTP request: host, method, path
+package sallyport.egress
+
+# The answer. Exactly one of the two is defined: `refusal` is the first reason against, `permission` needs there be none.
+decision := permission
+
+decision := refusal if not permission
+
+# The last resort where neither is defined, such as data that has another form than data.yaml describes.
+default refusal := {
+	"allow": false,
+	"rule": "no-rule",
+	"reason": "no rule of the policy allows this",
+}
+
+# --- what is allowed
+
+permission := {"allow": true, "rule": concat("/", ["connect", min(usable)])} if {
+	input.stage == "connect"
+	count(usable) > 0
+}
+
+permission := {"allow": true, "rule": concat("/", [input.stage, min(reached)])} if {
+	input.stage in {"hello", "request"}
+	count(reached) > 0
+}
+
+# --- the reasons against, the most telling one first
+
+refusal := deny("agent", sprintf("agent %s may reach nothing: it is not listed under agents in the policy's data", [input.agent.id])) if {
+	not data.agents[input.agent.id]
+} else := deny("transport", sprintf("only TCP is allowed, not %s", [input.destination.transport])) if {
+	input.destination.transport != "tcp"
+} else := deny("special-address", special_reason) if {
+	closed
+	count(usable) == 0
+} else := deny("port", sprintf("nothing that agent %s may reach is at port %d", [input.agent.id, input.destination.port])) if {
+	count(usable) == 0
+} else := deny("stage", sprintf("this policy has no rule for the stage %s", [input.stage])) if {
+	not input.stage in {"connect", "hello", "request"}
+} else := deny("no-name", sprintf("no host name was given, and agent %s may not reach %s without one", [input.agent.id, input.destination.address])) if {
+	not named
+} else := deny("host", sprintf("agent %s may not reach %s: none of its destinations lists this name", [input.agent.id, host])) if {
+	count(knowing) == 0
+} else := deny("special-address", special_reason) if {
+	closed
+	count(knowing & usable) == 0
+} else := deny("protocol", sprintf("agent %s may not reach %s at port %d with %s", [input.agent.id, host, input.destination.port, protocol])) if {
+	count(listing) == 0
+} else := deny("tunnel", sprintf("a tunnel (CONNECT) through %s would hide where the agent goes", [host])) if {
+	tunnel
+} else := deny("restricted", sprintf("%s is limited to certain HTTP methods and paths, which TLS hides", [host])) if {
+	input.stage == "hello"
+} else := deny("request", sprintf("%s %s is not among the methods and paths of %s that agent %s may use", [input.request.method, input.request.path, host, input.agent.id])) if {
+	input.stage == "request"
+}
+
+special_reason := sprintf("%s is a private or special address: listed names may be there only if the policy's data lists it under inside", [input.destination.address])
+
+deny(rule, reason) := {"allow": false, "rule": rule, "reason": reason}
+
+# --- the groups that count for this agent and customer
+
+groups contains group if {
+	some group in data.agents[input.agent.id].reach
+}
+
+groups contains group if {
+	tier := data.customers[input.customer.id]
+	some group in data.agents[input.agent.id].tiers[tier]
+}
+
+# Those that something at this address and port could belong to.
+usable contains group if {
+	input.destination.transport == "tcp"
+	some group in groups
+	input.destination.port in ports(group)
+	leads_here(group)
+}
+
+# A name may be at any public address, or at one of the listed inside ones.
+leads_here(group) if {
+	not closed
+	count(data.destinations[group].hosts) > 0
+}
+
+leads_here(group) if address_listed(group)
+
+# Those that allow what the flow names.
+reached contains group if {
+	named
+	some group in listing
+	some pattern in patterns
+	entry := data.destinations[group].hosts[pattern]
+	unrestricted(entry)
+	not tunnel
+}
+
+reached contains group if {
+	named
+	input.stage == "request"
+	some group in listing
+	some pattern in patterns
+	entry := data.destinations[group].hosts[pattern]
+	not unrestricted(entry)
+	method_permitted(entry)
+	path_permitted(entry)
+}
+
+reached contains group if {
+	not named
+	some group in usable
+	protocol in protocols(group)
+	address_listed(group)
+}
+
+# Those that list the name, at this port and for this protocol.
+listing contains group if {
+	some group in usable
+	group in knowing
+	protocol in protocols(group)
+}
+
+# Those that list the name.
+knowing contains group if {
+	named
+	some group in groups
+	some pattern in patterns
+	_ = data.destinations[group].hosts[pattern]
+}
+
+ports(group) := object.get(data.destinations[group], "ports", [80, 443])
+
+protocols(group) := object.get(data.destinations[group], "protocols", ["tls", "http"])
+
+protocol := input.protocol.name
+
+# --- names
+
+host := input.destination.host
+
+# The address itself, written where a name belongs, is no name.
+named if host != input.destination.address
+
+# What may stand in the data for this host: itself, and a star for each of its ends.
+patterns contains host
+
+patterns contains concat(".", array.concat(["*"], array.slice(labels, i, count(labels)))) if {
+	labels := split(host, ".")
+	some i in numbers.range(1, count(labels) - 1)
+}
+
+# --- methods and paths
+
+# A tunnel through an allowed host goes anywhere: only where the host's methods list CONNECT.
+tunnel if input.request.method == "CONNECT"
+
+# A name that is not limited to certain requests.
+unrestricted(entry) if not limited(entry)
+
+limited(entry) if entry.methods
+
+limited(entry) if entry.paths
+
+method_permitted(entry) if not entry.methods
+
+method_permitted(entry) if input.request.method in entry.methods
+
+path_permitted(entry) if not entry.paths
+
+path_permitted(entry) if {
+	plain_path
+	input.request.path in entry.paths
+}
+
+path_permitted(entry) if {
+	plain_path
+	some pattern in entry.paths
+	endswith(pattern, "*")
+	startswith(input.request.path, trim_suffix(pattern, "*"))
+}
+
+# Whether the server can only understand the path as it is compared here.
+plain_path if not winding
+
+winding if {
+	some part in ["..", "//", "/./", "\\", ";", "%2e", "%2f", "%5c", "%25"]
+	contains(lower(input.request.path), part)
+}
+
+# --- addresses
+
+# Where no listed name may lead.
+closed if {
+	special
+	not inside
+}
+
+inside if {
+	some prefix in data.inside
+	net.cidr_contains(prefix, input.destination.address)
+}
+
+address_listed(group) if {
+	some prefix, _ in data.destinations[group].addresses
+	net.cidr_contains(prefix, input.destination.address)
+}
+
+# Addresses that are not on the public Internet (IANA special-purpose registries, RFC 6890).
+special if {
+	some prefix in special4[split(input.destination.address, ".")[0]]
+	net.cidr_contains(prefix, input.destination.address)
+}
+
+# Multicast, reserved and broadcast.
+special if {
+	not contains(input.destination.address, ":")
+	to_number(split(input.destination.address, ".")[0]) >= 224
+}
+
+# Everything but global unicast: loopback, unique local (with the metadata address fd00:ec2::254), link-local, multicast,
+# IPv4 inside IPv6.
+special if {
+	contains(input.destination.address, ":")
+	not net.cidr_contains("2000::/3", input.destination.address)
+}
+
+special if {
+	contains(input.destination.address, ":")
+	some prefix in ["2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"]
+	net.cidr_contains(prefix, input.destination.address)
+}
+
+# IPv4 prefixes by their first number. 169.254.169.254 is the metadata service of most clouds.
+special4 := {
+	"0": ["0.0.0.0/8"],
+	"10": ["10.0.0.0/8"],
+	"100": ["100.64.0.0/10"],
+	"127": ["127.0.0.0/8"],
+	"169": ["169.254.0.0/16"],
+	"172": ["172.16.0.0/12"],
+	"192": ["192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16"],
+	"198": ["198.18.0.0/15", "198.51.100.0/24"],
+	"203": ["203.0.113.0/24"],
+}

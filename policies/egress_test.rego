@@ -1,0 +1,234 @@
+# The promises of egress.rego, on a small universe of their own, and one check of the real data.
+package sallyport.egress_test
+
+import data.sallyport.egress
+
+universe := {
+	"packages": {"ports": [443], "protocols": ["tls"], "hosts": {"pypi.org": null, "*.pythonhosted.org": null}},
+	"web": {"hosts": {"docs.example": null, "api.docs.example": null}},
+	"reports": {"ports": [80, 443], "hosts": {
+		"reports.example": {"methods": ["GET", "HEAD"], "paths": ["/public/*", "/status"]},
+		"upload.example": {"methods": ["PUT"]},
+		"proxy.example": {"methods": ["CONNECT"]},
+	}},
+	"inner": {"ports": [5432], "hosts": {"db.internal": null}, "addresses": {"10.1.2.0/24": null}},
+	"database": {"ports": [5432], "protocols": ["postgres"], "addresses": {"203.0.113.16/28": null, "2001:4860::/32": null}},
+	"partner": {"ports": [8443], "hosts": {"api.partner.example": null}},
+}
+
+agents := {
+	"bot": {"reach": ["packages", "web", "reports"], "tiers": {"premium": ["partner"], "free": []}},
+	"db-bot": {"reach": ["database", "inner"]},
+	"lost": {"reach": ["no-such-group"]},
+}
+
+ask(changes) := answer if {
+	answer := egress.decision with input as object.union(
+		{
+			"time": "2026-01-01T00:00:00Z",
+			"stage": "hello",
+			"agent": {"id": "bot", "labels": {}},
+			"destination": {"host": "pypi.org", "host_source": "sni", "address": "93.184.215.14", "port": 443, "transport": "tcp"},
+			"protocol": {"name": "tls", "version": "1.3", "alpn": ["h2"], "encrypted_client_hello": false},
+		},
+		changes,
+	)
+		with data.destinations as universe
+		with data.agents as agents
+		with data.customers as {"acme": "premium", "smallshop": "free"}
+		with data.inside as ["198.18.0.0/15", "fd00:5::/64"]
+}
+
+connect(address, port) := ask({"stage": "connect", "destination": {"host": null, "address": address, "port": port}})
+
+hello(host) := ask({"destination": {"host": host}})
+
+request(host, method, path) := ask({
+	"stage": "request",
+	"destination": {"host": host, "port": 80},
+	"protocol": {"name": "http", "version": "1.1"},
+	"request": {"method": method, "path": path},
+})
+
+unnamed(agent, address, port, protocol) := answer if {
+	answer := egress.decision with input as {
+		"stage": "hello",
+		"agent": {"id": agent},
+		"destination": {"address": address, "port": port, "transport": "tcp"},
+		"protocol": {"name": protocol},
+	}
+		with data.destinations as universe
+		with data.agents as agents
+		with data.inside as []
+}
+
+allowed(answer, rule) if answer == {"allow": true, "rule": rule}
+
+refused(answer, rule) if {
+	answer.allow == false
+	answer.rule == rule
+	count(answer.reason) > 20
+}
+
+test_listed_name if allowed(hello("pypi.org"), "hello/packages")
+
+test_unlisted_name if refused(hello("evil.example"), "host")
+
+test_reason_names_agent_and_host if {
+	hello("evil.example").reason == "agent bot may not reach evil.example: none of its destinations lists this name"
+}
+
+test_wildcard_is_below_the_name if {
+	allowed(hello("files.pythonhosted.org"), "hello/packages")
+	allowed(hello("a.b.pythonhosted.org"), "hello/packages")
+	refused(hello("pythonhosted.org"), "host")
+	refused(hello("evilpythonhosted.org"), "host")
+	refused(hello("files.pythonhosted.org.evil.example"), "host")
+	refused(hello("org"), "host")
+	refused(hello("*.pythonhosted.org.evil"), "host")
+}
+
+test_subdomain_of_exact_name_is_not_listed if refused(hello("x.pypi.org"), "host")
+
+test_name_of_another_agents_group if {
+	refused(ask({"agent": {"id": "db-bot"}, "destination": {"port": 5432}}), "host")
+}
+
+test_unknown_agent if {
+	refused(ask({"agent": {"id": "stranger"}}), "agent")
+	refused(ask({"agent": {"id": "stranger"}, "stage": "connect"}), "agent")
+}
+
+test_agent_of_missing_group if refused(ask({"agent": {"id": "lost"}}), "port")
+
+test_connect_only_where_something_could_be if {
+	allowed(connect("93.184.215.14", 443), "connect/packages")
+	allowed(connect("2606:2800::1", 80), "connect/reports")
+	refused(connect("93.184.215.14", 22), "port")
+	refused(connect("93.184.215.14", 8443), "port")
+}
+
+test_only_tcp if refused(ask({"stage": "connect", "destination": {"transport": "udp"}}), "transport")
+
+test_port_and_protocol_of_the_group if {
+	refused(ask({"destination": {"host": "pypi.org", "port": 80}}), "protocol")
+	refused(request("pypi.org", "GET", "/"), "protocol")
+	refused(ask({"destination": {"host": "docs.example"}, "protocol": {"name": "ssh"}}), "protocol")
+	allowed(hello("docs.example"), "hello/web")
+	allowed(request("docs.example", "GET", "/"), "request/web")
+}
+
+test_no_name if {
+	refused(unnamed("bot", "93.184.215.14", 443, "tls"), "no-name")
+	refused(unnamed("db-bot", "93.184.215.14", 5432, "postgres"), "no-name")
+}
+
+test_listed_address_needs_no_name if {
+	allowed(unnamed("db-bot", "203.0.113.17", 5432, "postgres"), "hello/database")
+	allowed(unnamed("db-bot", "2001:4860::1", 5432, "postgres"), "hello/database")
+	refused(unnamed("db-bot", "2001:4860::1", 443, "postgres"), "port")
+	refused(unnamed("db-bot", "203.0.113.17", 5432, "tls"), "no-name")
+	refused(unnamed("db-bot", "203.0.113.32", 5432, "postgres"), "special-address")
+}
+
+test_address_written_as_host_is_no_name if {
+	refused(ask({"destination": {"host": "93.184.215.14"}}), "no-name")
+	refused(ask({"destination": {"host": "198.18.0.9"}}), "host")
+}
+
+test_encrypted_client_hello_alone_refuses_nothing if {
+	allowed(ask({"protocol": {"encrypted_client_hello": true}}), "hello/packages")
+}
+
+test_special_addresses if {
+	every address in [
+		"0.0.0.0", "10.0.0.1", "100.64.0.1", "127.0.0.1", "169.254.169.254", "172.16.0.1", "172.31.255.255",
+		"192.0.0.1", "192.0.2.1", "192.88.99.1", "192.168.1.1", "198.51.100.1", "203.0.113.1", "224.0.0.1", "240.0.0.1",
+		"255.255.255.255", "::", "::1", "::ffff:10.0.0.1", "64:ff9b::a00:1", "fc00::1", "fd00:ec2::254", "fe80::1",
+		"ff02::1", "2001:db8::1", "2001::1", "2002:a00:1::1", "3fff::1",
+	] {
+		refused(ask({"destination": {"address": address}}), "special-address")
+		refused(connect(address, 443), "special-address")
+	}
+}
+
+test_public_addresses if {
+	every address in [
+		"1.1.1.1", "9.255.255.255", "11.0.0.0", "100.63.255.255", "100.128.0.0", "126.0.0.1", "128.0.0.1", "169.253.0.1",
+		"172.15.0.1", "172.32.0.1", "192.0.3.1", "192.169.0.1", "198.17.255.255", "198.20.0.0", "203.0.114.1",
+		"223.255.255.255", "2606:4700::1", "2a00:1450::1",
+	] {
+		allowed(ask({"destination": {"address": address}}), "hello/packages")
+	}
+}
+
+test_inside_is_where_names_may_be if {
+	allowed(ask({"destination": {"address": "198.18.0.1"}}), "hello/packages")
+	allowed(ask({"destination": {"address": "fd00:5::7"}}), "hello/packages")
+	allowed(connect("198.19.255.255", 443), "connect/packages")
+	refused(ask({"destination": {"address": "fd00:6::7"}}), "special-address")
+	refused(ask({"destination": {"host": "evil.example", "address": "198.18.0.1"}}), "host")
+}
+
+test_listed_address_is_for_its_own_group if {
+	allowed(ask({"agent": {"id": "db-bot"}, "destination": {"host": "db.internal", "address": "10.1.2.3", "port": 5432}}), "hello/inner")
+	refused(ask({"agent": {"id": "db-bot"}, "destination": {"host": "db.internal", "address": "10.1.3.3", "port": 5432}}), "special-address")
+	refused(ask({"agent": {"id": "db-bot"}, "destination": {"host": "db.internal", "address": "203.0.113.17", "port": 5432}}), "special-address")
+}
+
+test_methods_and_paths if {
+	allowed(request("reports.example", "GET", "/public/a"), "request/reports")
+	allowed(request("reports.example", "HEAD", "/status"), "request/reports")
+	allowed(request("upload.example", "PUT", "/any/where"), "request/reports")
+	refused(request("reports.example", "POST", "/public/a"), "request")
+	refused(request("reports.example", "get", "/public/a"), "request")
+	refused(request("reports.example", "GET", "/private"), "request")
+	refused(request("reports.example", "GET", "/status/x"), "request")
+	refused(request("reports.example", "GET", "/public"), "request")
+	refused(request("upload.example", "GET", "/"), "request")
+}
+
+test_winding_paths if {
+	every path in [
+		"/public/../private", "/public/%2e%2e/private", "/public/%2E./private", "/public/..%2fprivate", "/public//x",
+		"/public/./x", "/public/..;/private", "/public/\\..\\private", "/public/%252e%252e/private",
+	] {
+		refused(request("reports.example", "GET", path), "request")
+	}
+}
+
+test_restricted_name_is_not_reached_over_tls if refused(hello("reports.example"), "restricted")
+
+test_tunnels if {
+	refused(request("docs.example", "CONNECT", "evil.example:443"), "tunnel")
+	allowed(request("proxy.example", "CONNECT", "docs.example:443"), "request/reports")
+}
+
+test_tiers if {
+	partner := {"destination": {"host": "api.partner.example", "port": 8443}}
+	refused(ask(partner), "port")
+	allowed(ask(object.union(partner, {"customer": {"id": "acme"}})), "hello/partner")
+	refused(ask(object.union(partner, {"customer": {"id": "smallshop"}})), "port")
+	refused(ask(object.union(partner, {"customer": {"id": "nobody"}})), "port")
+	allowed(ask({"customer": {"id": "nobody"}}), "hello/packages")
+	refused(ask(object.union(partner, {"customer": {"id": "acme"}, "agent": {"id": "db-bot"}})), "port")
+}
+
+test_unknown_stage if refused(ask({"stage": "resolve"}), "stage")
+
+test_exactly_one_answer_for_anything if {
+	every odd in [{}, {"stage": 1}, {"agent": {"id": "bot"}}, {"stage": "hello", "agent": {"id": "bot"}, "destination": {}}] {
+		answer := egress.decision with input as odd
+		answer.allow == false
+	}
+}
+
+# The data that is really loaded: every group that an agent names exists.
+test_data_names_no_missing_group if {
+	missing := {group |
+		some agent in data.agents
+		some group in array.concat(object.get(agent, "reach", []), [g | some gs in object.get(agent, "tiers", {}); some g in gs])
+		not data.destinations[group]
+	}
+	count(missing) == 0
+}
