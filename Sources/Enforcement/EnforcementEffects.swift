@@ -84,6 +84,8 @@ public protocol EnforcementEffects: ~Copyable {
     mutating func inject(_ bytes: RawSpan)
     /// Reports a decision or a refusal, once.
     mutating func report(_ outcome: Outcome)
+    /// `CLOCK_MONOTONIC` now, in nanoseconds, for the latency of a decision.
+    mutating func monotonicNow() -> UInt64
 }
 
 /// One decision with all that is known of it; becomes one journal record.

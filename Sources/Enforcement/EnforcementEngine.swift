@@ -1,0 +1,130 @@
+public import Flow
+public import Identity
+import Octets
+public import PacketHeaders
+public import Policy
+
+/// The engine of one queue thread.
+///
+/// `handle` takes each queued packet, `expire` what time has run out for. Not shared between threads; the caller gives it
+/// the kernel's view of sockets (`Resolver`) and takes its verdicts (`EnforcementEffects`).
+public struct EnforcementEngine<Resolver: SocketOwnerResolving & ~Copyable>: ~Copyable {
+    /// What was counted since the engine was made.
+    public internal(set) var counters = EnforcementCounters()
+    /// The snapshot in force.
+    public private(set) var snapshot: EnforcementSnapshot
+
+    let limits: EnforcementLimits
+    var session: any PolicySession
+    var resolver: Resolver
+    var identities: IdentityCache
+    var flows: FlowTable<FlowState>
+    var inspections: InspectionPool
+    /// Where a packet is copied to when it leaves with our bytes.
+    var scratch: [UInt8]
+
+    /// An engine over `snapshot`.
+    /// - Parameters:
+    ///   - resolver: asks the kernel about sockets.
+    ///   - hashKey: two random numbers, so that nobody outside can choose colliding flows.
+    public init(
+        snapshot: EnforcementSnapshot, limits: EnforcementLimits, resolver: consuming Resolver,
+        hashKey: (UInt64, UInt64)
+    ) {
+        self.snapshot = snapshot
+        self.limits = limits
+        self.resolver = resolver
+        session = snapshot.policy.makeSession()
+        identities = IdentityCache(table: snapshot.agents)
+        flows = FlowTable(capacity: limits.flowCount, hashKey: hashKey)
+        inspections = InspectionPool(limits: limits)
+        scratch = [UInt8](repeating: 0, count: 65_536 + 64)
+    }
+
+    /// Puts a new snapshot in force for every decision from now on. Agents keep their flows by id; a flow whose agent is no
+    /// longer configured is refused at its next packet.
+    public mutating func adopt(_ next: EnforcementSnapshot) {
+        guard next !== snapshot else { return }
+        let old = snapshot.agents
+        flows.forEach { state in
+            let id = old[AgentIndex(rawValue: state.agent)].id
+            if let index = next.agents.index(of: id) {
+                state.agent = index.rawValue
+            } else {
+                state.phase = .refused
+            }
+        }
+        snapshot = next
+        session = next.policy.makeSession()
+    }
+
+    /// Gives the verdict on one packet, or holds it.
+    /// - Parameters:
+    ///   - bytes: the packet from its IP header.
+    ///   - clock: read when the packet arrived.
+    public mutating func handle<Effects: EnforcementEffects & ~Copyable>(
+        _ facts: PacketFacts, _ bytes: RawSpan, clock: ClockReading, effects: inout Effects
+    ) {
+        counters.packets &+= 1
+        let packet: Packet
+        do throws(WireError) {
+            packet = try Packet(parsing: bytes)
+        } catch {
+            // The kernel copied less than the packet, or the headers contradict each other. Neither can be judged.
+            if facts.isTruncated { counters.truncated &+= 1 } else { counters.unparsable &+= 1 }
+            effects.drop(facts.reference)
+            return
+        }
+        guard !facts.isTruncated, !packet.isFragment else {
+            counters.truncated &+= 1
+            effects.drop(facts.reference)
+            return
+        }
+        if let header = packet.tcp {
+            handleTCP(Arrival(facts: facts, packet: packet, clock: clock), header, bytes, effects: &effects)
+        } else if packet.transport == .udp {
+            handleUDP(Arrival(facts: facts, packet: packet, clock: clock), effects: &effects)
+        } else {
+            counters.refused &+= 1
+            effects.accept(facts.reference, mark: .refused)
+        }
+    }
+
+    /// Refuses the flows whose first message did not become complete in time.
+    public mutating func expire<Effects: EnforcementEffects & ~Copyable>(
+        clock: ClockReading, effects: inout Effects
+    ) {
+        while let slot = flows.popExpired(now: clock.monotonic) {
+            refuseExpired(slot, clock: clock, effects: &effects)
+        }
+    }
+
+    /// Calls `body` with each flow that is remembered.
+    public func forEachFlow(_ body: (LiveFlow) -> Void) {
+        flows.forEach { tuple, state in
+            body(
+                LiveFlow(
+                    flow: tuple, agent: snapshot.agents[AgentIndex(rawValue: state.agent)].id,
+                    phase: "\(state.phase)", isInbound: state.isInbound))
+        }
+    }
+}
+
+/// One flow for `sallyport flows`.
+public struct LiveFlow: Sendable {
+    /// The flow, opener first.
+    public let flow: FiveTuple
+    /// The agent's id.
+    public let agent: String
+    /// Where it stands: `open`, `reading`, `judged`, `http`, `relayed`, `allowed`, `refused`.
+    public let phase: String
+    /// Whether an outsider opened it.
+    public let isInbound: Bool
+}
+
+/// One packet with what was read of it.
+struct Arrival {
+    let facts: PacketFacts
+    let packet: Packet
+    let clock: ClockReading
+}

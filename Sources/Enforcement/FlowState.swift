@@ -1,0 +1,45 @@
+import PacketHeaders
+
+/// Where a flow stands.
+enum FlowPhase: UInt8, BitwiseCopyable {
+    /// Connecting was allowed, no payload byte was seen.
+    case open
+    /// Some payload was seen, not enough to decide.
+    case reading
+    /// The ClientHello was allowed; its acknowledgement and the client's second flight are awaited.
+    case judged
+    /// Cleartext HTTP: each request is a decision.
+    case http
+    /// Passed without reading: DNS to a configured resolver, or an inbound flow that `listen:` allows.
+    case relayed
+    /// Allowed for good; the kernel passes it.
+    case allowed
+    /// Refused for good; the kernel refuses it.
+    case refused
+}
+
+/// What the flow table keeps for one flow: plain bits, so that an entry costs no allocation.
+struct FlowState: BitwiseCopyable {
+    /// Where the flow stands.
+    var phase: FlowPhase = .open
+    /// Whether the agent's packets cross the host rather than begin on it.
+    var isForwarded = false
+    /// Whether an outsider opened the flow.
+    var isInbound = false
+    /// The position of the agent in the snapshot's table.
+    var agent: UInt16 = 0
+    /// The uid of the socket's creator, `UInt32.max` where unknown.
+    var uid: UInt32 = .max
+    /// The socket's cgroup, 0 where unknown.
+    var cgroup: UInt64 = 0
+    /// The position of the flow's inspection in the pool, -1 for none.
+    var inspection: Int32 = -1
+    /// The sequence number of the client's SYN.
+    var initialSequence = SequenceNumber(rawValue: 0)
+    /// The sequence number behind the last byte that was let through: what the server expects next.
+    var passedEnd = SequenceNumber(rawValue: 0)
+    /// The highest acknowledgment number seen from the server of a forwarded flow.
+    var acknowledged = SequenceNumber(rawValue: 0)
+    /// The server's next sequence number, as the client last acknowledged it; for resets.
+    var serverNext = SequenceNumber(rawValue: 0)
+}

@@ -1,0 +1,79 @@
+import Identity
+import PacketHeaders
+import Policy
+
+/// Who is behind a packet, with the kernel's facts that say so.
+struct PacketIdentity {
+    /// The agent, or why none.
+    var identification: Identification
+    /// The uid of the socket's creator.
+    var uid: UInt32?
+    /// The socket's cgroup.
+    var cgroup: CgroupID?
+    /// The path of that cgroup.
+    var path: String?
+}
+
+extension EnforcementEngine where Resolver: ~Copyable {
+    /// Names the agent of a packet that leaves it: by its socket in the output hook, else by interface and source address.
+    /// - Parameter local: the flow with the agent's side as its source.
+    mutating func identify(_ arrival: Arrival, local: FiveTuple) -> PacketIdentity {
+        guard arrival.facts.hook == .output else {
+            return PacketIdentity(
+                identification: snapshot.agents.identify(
+                    interface: arrival.facts.inputInterface, source: local.source),
+                uid: nil, cgroup: nil, path: nil)
+        }
+        guard var owner = resolver.owner(of: local) else {
+            return PacketIdentity(
+                identification: .nobody(.noSocket), uid: arrival.facts.uid, cgroup: nil, path: nil)
+        }
+        // The packet's own uid is that of the socket which sent it; sock_diag's is asked a moment later.
+        if let uid = arrival.facts.uid {
+            owner = SocketOwner(cgroup: owner.cgroup, cookie: owner.cookie, uid: uid, inode: owner.inode)
+        }
+        let named = identities.identify(owner, in: snapshot.agents, resolver: &resolver)
+        return PacketIdentity(
+            identification: named.identification, uid: owner.uid, cgroup: owner.cgroup, path: named.cgroup)
+    }
+
+    /// Names the forwarded agent that a packet goes to.
+    func identify(towards address: IPAddress) -> PacketIdentity {
+        let agent = snapshot.agents.agent(ofSource: address)
+        return PacketIdentity(
+            identification: agent.map { .agent($0) } ?? .nobody(.noMatch), uid: nil, cgroup: nil, path: nil)
+    }
+
+    /// A sentence for a refusal without identity.
+    func describe(_ identity: PacketIdentity) -> String? {
+        guard case .nobody(let reason) = identity.identification else { return nil }
+        let facts = [identity.path.map { "cgroup \($0)" }, identity.uid.map { "uid \($0)" }].compactMap { $0 }
+        let text = snapshot.agents.describe(reason)
+        return facts.isEmpty ? text : "\(text) (\(facts.joined(separator: ", ")))"
+    }
+
+    /// The facts that every stage has.
+    func makeInput(
+        _ stage: DecisionStage, _ tuple: FiveTuple, agent: AgentIndex, _ state: FlowState, clock: ClockReading
+    ) -> PolicyInput {
+        var input = PolicyInput(
+            time: clock.wall, stage: stage, agent: snapshot.agents[agent], address: tuple.destination,
+            port: tuple.destinationPort, transport: tuple.transport)
+        input.uid = state.uid == .max ? nil : state.uid
+        input.cgroup = state.cgroup == 0 ? nil : identities.path(of: CgroupID(rawValue: state.cgroup))
+        return input
+    }
+
+    /// The facts of a packet for which no flow is kept.
+    func makeInput(
+        _ stage: DecisionStage, _ tuple: FiveTuple, identity: PacketIdentity, clock: ClockReading
+    ) -> PolicyInput {
+        let agent = identity.identification.agent.map { snapshot.agents[$0] } ?? Agent(id: "", labels: [:], selectors: [])
+        var input = PolicyInput(
+            time: clock.wall, stage: stage, agent: agent, address: tuple.destination, port: tuple.destinationPort,
+            transport: tuple.transport)
+        input.uid = identity.uid
+        input.cgroup = identity.path
+        return input
+    }
+}

@@ -1,0 +1,118 @@
+import Flow
+import Identity
+import Octets
+import PacketHeaders
+import Policy
+
+/// Why a flow is refused: policy's word, or the machine's own.
+struct Refusal {
+    /// What the record says.
+    var decision: PolicyDecision
+    /// The facts that policy was asked with, where it was asked.
+    var input: PolicyInput?
+
+    /// The machine's own refusal.
+    init(_ reason: Reason, text: String?) {
+        decision = PolicyDecision(allow: false, reason: reason, policyReason: text)
+    }
+
+    /// Policy's refusal.
+    init(_ decision: PolicyDecision, input: PolicyInput) {
+        self.decision = decision
+        self.input = input
+    }
+}
+
+extension EnforcementEngine where Resolver: ~Copyable {
+    /// Refuses a packet for which no flow is kept.
+    mutating func refuse<Effects: EnforcementEffects & ~Copyable>(
+        _ arrival: Arrival, _ header: TCPHeader?, identity: PacketIdentity, _ refusal: Refusal, effects: inout Effects
+    ) {
+        let input =
+            refusal.input ?? makeInput(.connect, arrival.packet.flow, identity: identity, clock: arrival.clock)
+        report(input, refusal.decision, arrival.packet.flow, arrival.clock, effects: &effects)
+        effects.accept(arrival.facts.reference, mark: .refused)
+        if let header, !header.flags.contains(.syn) {
+            reset(arrival.packet.flow, sequence: header.sequence, acknowledgment: header.acknowledgment, effects: &effects)
+        }
+    }
+
+    /// Refuses a flow from now on: what is held is dropped, the packet at hand gets the refused mark, from which the kernel
+    /// resets the client, and the server is reset by us.
+    mutating func refuse<Effects: EnforcementEffects & ~Copyable>(
+        _ slot: FlowSlot, _ arrival: Arrival, _ header: TCPHeader, _ refusal: Refusal, effects: inout Effects
+    ) {
+        let input =
+            refusal.input
+            ?? makeInput(
+                .hello, arrival.packet.flow, agent: AgentIndex(rawValue: flows[slot].agent), flows[slot],
+                clock: arrival.clock)
+        report(input, refusal.decision, arrival.packet.flow, arrival.clock, effects: &effects)
+        inspections.takeHeld(flows[slot].inspection) { effects.drop($0.reference) }
+        effects.accept(arrival.facts.reference, mark: .refused)
+        close(slot, arrival.packet.flow, acknowledgment: header.acknowledgment, effects: &effects)
+    }
+
+    /// Refuses a flow whose first message did not become complete in time. One held packet carries the mark.
+    mutating func refuseExpired<Effects: EnforcementEffects & ~Copyable>(
+        _ slot: FlowSlot, clock: ClockReading, effects: inout Effects
+    ) {
+        let state = flows[slot]
+        let tuple = flows.key(of: slot)
+        let input = makeInput(.hello, tuple, agent: AgentIndex(rawValue: state.agent), state, clock: clock)
+        let decision = PolicyDecision(
+            allow: false, reason: .heldTooLong,
+            policyReason: "the first message did not become complete in \(limits.heldNanoseconds / 1_000_000) ms")
+        report(input, decision, tuple, clock, effects: &effects)
+        var isFirst = true
+        inspections.takeHeld(state.inspection) { packet in
+            if isFirst {
+                effects.accept(packet.reference, mark: .refused)
+            } else {
+                effects.drop(packet.reference)
+            }
+            isFirst = false
+        }
+        close(slot, tuple, acknowledgment: state.serverNext, effects: &effects)
+    }
+
+    /// Leaves a refused flow in the table, without an inspection, and resets its server.
+    private mutating func close<Effects: EnforcementEffects & ~Copyable>(
+        _ slot: FlowSlot, _ tuple: FiveTuple, acknowledgment: SequenceNumber, effects: inout Effects
+    ) {
+        inspections.release(flows[slot].inspection)
+        flows[slot].inspection = -1
+        flows[slot].phase = .refused
+        flows.markDecided(slot)
+        reset(tuple, sequence: flows[slot].passedEnd, acknowledgment: acknowledgment, effects: &effects)
+    }
+
+    /// Sends a reset in the client's name. `sequence` is what the server expects next, or it is ignored (RFC 5961 §3.2).
+    func reset<Effects: EnforcementEffects & ~Copyable>(
+        _ tuple: FiveTuple, sequence: SequenceNumber, acknowledgment: SequenceNumber, effects: inout Effects
+    ) {
+        guard snapshot.deny == .reset else { return }
+        var bytes: InlineArray<60, UInt8> = .init(repeating: 0)
+        var span = bytes.mutableSpan
+        var raw = span.mutableBytes
+        // Both addresses are of one family, so building cannot fail.
+        guard
+            let count = try? PacketBuilder.writeReset(
+                flow: tuple, sequence: sequence, acknowledgment: acknowledgment, into: &raw)
+        else { return }
+        effects.inject(raw.bytes.extracting(0..<count))
+    }
+
+    /// Counts and reports one decision.
+    mutating func report<Effects: EnforcementEffects & ~Copyable>(
+        _ input: PolicyInput, _ decision: PolicyDecision, _ flow: FiveTuple, _ clock: ClockReading,
+        isInbound: Bool = false, effects: inout Effects
+    ) {
+        if decision.allow { counters.allowed &+= 1 } else { counters.refused &+= 1 }
+        let elapsed = effects.monotonicNow() &- clock.monotonic
+        effects.report(
+            Outcome(
+                input: input, decision: decision, flow: flow, isInbound: isInbound,
+                latencyMicroseconds: UInt32(clamping: elapsed / 1000)))
+    }
+}

@@ -1,0 +1,200 @@
+import Flow
+import Identity
+import Octets
+import PacketHeaders
+import Policy
+
+extension EnforcementEngine where Resolver: ~Copyable {
+    /// One TCP segment of a confined flow, in either direction.
+    mutating func handleTCP<Effects: EnforcementEffects & ~Copyable>(
+        _ arrival: Arrival, _ header: TCPHeader, _ bytes: RawSpan, effects: inout Effects
+    ) {
+        guard isFromAgent(arrival) else {
+            handleTowardsAgent(arrival, header, effects: &effects)
+            return
+        }
+        switch (header.flags.contains(.syn), header.flags.contains(.ack)) {
+        case (true, false):
+            open(arrival, header, effects: &effects)
+        case (true, true):
+            answer(arrival, header, effects: &effects)
+        case (false, _) where arrival.packet.payload.isEmpty:
+            // Nothing is said yet. RST and FIN too: the flow is not forgotten, since the server may not accept them.
+            if let slot = flows.find(arrival.packet.flow) {
+                flows[slot].serverNext = header.acknowledgment
+                effects.accept(arrival.facts.reference, mark: mark(of: flows[slot].phase))
+            } else {
+                effects.accept(arrival.facts.reference, mark: .undecided)
+            }
+        case (false, _):
+            say(arrival, header, bytes, effects: &effects)
+        }
+    }
+
+    /// Whether the packet leaves an agent. In the output hook every queued packet does; elsewhere the interface or source
+    /// address says so (a conflict between them is still an agent's packet, of nobody).
+    func isFromAgent(_ arrival: Arrival) -> Bool {
+        guard arrival.facts.hook != .output else { return true }
+        switch snapshot.agents.identify(
+            interface: arrival.facts.inputInterface, source: arrival.packet.flow.source)
+        {
+        case .agent, .nobody(.conflict): return true
+        case .nobody: return false
+        }
+    }
+
+    /// The kernel's word on a flow that stands where `phase` says.
+    func mark(of phase: FlowPhase) -> VerdictMark {
+        switch phase {
+        case .open, .reading, .judged, .http: .undecided
+        case .relayed, .allowed: .allowed
+        case .refused: .refused
+        }
+    }
+
+    /// A SYN: the flow begins.
+    private mutating func open<Effects: EnforcementEffects & ~Copyable>(
+        _ arrival: Arrival, _ header: TCPHeader, effects: inout Effects
+    ) {
+        guard arrival.packet.payload.isEmpty else {
+            // TCP Fast Open: the client sends the data again after the handshake, and then it is judged.
+            counters.deferred &+= 1
+            effects.drop(arrival.facts.reference)
+            return
+        }
+        let tuple = arrival.packet.flow
+        if let slot = flows.find(tuple) {
+            let state = flows[slot]
+            if state.initialSequence == header.sequence, !state.isInbound {
+                effects.accept(arrival.facts.reference, mark: state.phase == .refused ? .refused : .undecided)
+                return
+            }
+            forget(slot)
+        }
+        if admit(arrival, header, initialSequence: header.sequence, effects: &effects) != nil {
+            effects.accept(arrival.facts.reference, mark: .undecided)
+        }
+    }
+
+    /// Names the agent and asks policy whether the flow may begin. Returns the flow's slot, or nil after a refusal.
+    mutating func admit<Effects: EnforcementEffects & ~Copyable>(
+        _ arrival: Arrival, _ header: TCPHeader, initialSequence: SequenceNumber, effects: inout Effects
+    ) -> FlowSlot? {
+        let tuple = arrival.packet.flow
+        let identity = identify(arrival, local: tuple)
+        var state = FlowState()
+        state.isForwarded = arrival.facts.hook != .output
+        state.initialSequence = initialSequence
+        state.passedEnd = initialSequence.advanced(by: 1)
+        state.acknowledged = state.passedEnd
+        state.serverNext = header.acknowledgment
+        guard let agent = identity.identification.agent else {
+            refuse(arrival, header, identity: identity, Refusal(.noIdentity, text: describe(identity)), effects: &effects)
+            return nil
+        }
+        state.agent = agent.rawValue
+        state.uid = identity.uid ?? .max
+        state.cgroup = identity.cgroup?.rawValue ?? 0
+        if tuple.destinationPort == 53, snapshot.resolvers.contains(tuple.destination) {
+            state.phase = .relayed
+        } else {
+            let input = makeInput(.connect, tuple, agent: agent, state, clock: arrival.clock)
+            let decision = session.decide(input)
+            guard decision.allow else {
+                refuse(arrival, header, identity: identity, Refusal(decision, input: input), effects: &effects)
+                return nil
+            }
+        }
+        guard let slot = flows.insert(tuple, state, group: agent.rawValue, now: arrival.clock.monotonic) else {
+            counters.full &+= 1
+            refuse(
+                arrival, header, identity: identity,
+                Refusal(.tableFull, text: "the flow table has no room for another undecided flow of this agent"),
+                effects: &effects)
+            return nil
+        }
+        if state.phase == .relayed {
+            flows.markDecided(slot)
+            reportRelay(arrival, state, effects: &effects)
+        }
+        return slot
+    }
+
+    /// A SYN and ACK that leave an agent: it answers an outsider. Only what `listen:` names may be answered.
+    private mutating func answer<Effects: EnforcementEffects & ~Copyable>(
+        _ arrival: Arrival, _ header: TCPHeader, effects: inout Effects
+    ) {
+        let identity = identify(arrival, local: arrival.packet.flow)
+        decideInbound(arrival, header, identity: identity, opener: arrival.packet.flow.reversed, effects: &effects)
+    }
+
+    /// A segment towards a forwarded agent: the server's side of a flow, or an outsider's attempt.
+    private mutating func handleTowardsAgent<Effects: EnforcementEffects & ~Copyable>(
+        _ arrival: Arrival, _ header: TCPHeader, effects: inout Effects
+    ) {
+        let opener = arrival.packet.flow.reversed
+        if header.flags.contains(.syn), !header.flags.contains(.ack) {
+            let identity = identify(towards: arrival.packet.flow.destination)
+            decideInbound(arrival, header, identity: identity, opener: arrival.packet.flow, effects: &effects)
+            return
+        }
+        guard let slot = flows.find(opener) else {
+            refuse(
+                arrival, header, identity: identify(towards: arrival.packet.flow.destination),
+                Refusal(.preexisting, text: "the flow began before enforcement, or was forgotten"), effects: &effects)
+            return
+        }
+        if header.flags.contains(.ack) {
+            let state = flows[slot]
+            // An acknowledgment of bytes that were never let through is none.
+            if header.acknowledgment.distance(from: state.acknowledged) > 0,
+                header.acknowledgment.distance(from: state.passedEnd) <= 1
+            {
+                flows[slot].acknowledged = header.acknowledgment
+            }
+        }
+        effects.accept(arrival.facts.reference, mark: mark(of: flows[slot].phase))
+    }
+
+    /// Payload of an agent.
+    private mutating func say<Effects: EnforcementEffects & ~Copyable>(
+        _ arrival: Arrival, _ header: TCPHeader, _ bytes: RawSpan, effects: inout Effects
+    ) {
+        let slot: FlowSlot
+        if let known = flows.find(arrival.packet.flow) {
+            slot = known
+        } else if let admitted = admitMidstream(arrival, header, effects: &effects) {
+            slot = admitted
+        } else {
+            return
+        }
+        let phase = flows[slot].phase
+        switch phase {
+        case .open, .reading, .judged, .http:
+            inspect(slot, arrival, header, bytes, effects: &effects)
+        case .relayed, .allowed, .refused:
+            effects.accept(arrival.facts.reference, mark: mark(of: phase))
+        }
+    }
+
+    /// Payload of a flow that is not in the table: after a restart, or from before enforcement. If the kernel says that the
+    /// server has not acknowledged a single byte, none has passed and the flow is as good as new; otherwise it is refused.
+    private mutating func admitMidstream<Effects: EnforcementEffects & ~Copyable>(
+        _ arrival: Arrival, _ header: TCPHeader, effects: inout Effects
+    ) -> FlowSlot? {
+        // The SYN counts as one acknowledged byte (linux/tcp.h, tcpi_bytes_acked).
+        if arrival.facts.hook == .output, let count = resolver.bytesAcknowledged(on: arrival.packet.flow), count <= 1 {
+            return admit(arrival, header, initialSequence: header.sequence.advanced(by: -1), effects: &effects)
+        }
+        refuse(
+            arrival, header, identity: identify(arrival, local: arrival.packet.flow),
+            Refusal(.preexisting, text: "the flow began before enforcement, or was forgotten"), effects: &effects)
+        return nil
+    }
+
+    /// Removes a flow with what is held and kept for it.
+    mutating func forget(_ slot: FlowSlot) {
+        inspections.release(flows[slot].inspection)
+        flows.remove(slot)
+    }
+}
