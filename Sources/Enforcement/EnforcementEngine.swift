@@ -1,8 +1,9 @@
-public import Flow
+import Flow
 public import Identity
 import Octets
 public import PacketHeaders
-public import Policy
+import Policy
+import WireProtocols
 
 /// The engine of one queue thread.
 ///
@@ -20,6 +21,8 @@ public struct EnforcementEngine<Resolver: SocketOwnerResolving & ~Copyable>: ~Co
     var identities: IdentityCache
     var flows: FlowTable<FlowState>
     var inspections: InspectionPool
+    /// Where a ClientHello of several records is put together.
+    var helloScratch: ClientHelloScratch
     /// Where a packet is copied to when it leaves with our bytes.
     var scratch: [UInt8]
 
@@ -36,8 +39,9 @@ public struct EnforcementEngine<Resolver: SocketOwnerResolving & ~Copyable>: ~Co
         self.resolver = resolver
         session = snapshot.policy.makeSession()
         identities = IdentityCache(table: snapshot.agents)
-        flows = FlowTable(capacity: limits.flowCount, hashKey: hashKey)
-        inspections = InspectionPool(limits: limits)
+        flows = FlowTable(capacity: limits.flowCount, placeholder: FlowState(), hashKey: hashKey)
+        inspections = InspectionPool(capacity: limits.inspectionCount)
+        helloScratch = ClientHelloScratch(byteCount: limits.helloByteCount)
         scratch = [UInt8](repeating: 0, count: 65_536 + 64)
     }
 
@@ -45,12 +49,12 @@ public struct EnforcementEngine<Resolver: SocketOwnerResolving & ~Copyable>: ~Co
     /// longer configured is refused at its next packet.
     public mutating func adopt(_ next: EnforcementSnapshot) {
         guard next !== snapshot else { return }
-        let old = snapshot.agents
-        flows.forEach { state in
-            let id = old[AgentIndex(rawValue: state.agent)].id
-            if let index = next.agents.index(of: id) {
+        let old = snapshot.agents.agents
+        flows.updateEach { state in
+            if Int(state.agent) < old.count, let index = next.agents.index(of: old[Int(state.agent)].id) {
                 state.agent = index.rawValue
             } else {
+                state.agent = .max
                 state.phase = .refused
             }
         }
@@ -90,24 +94,43 @@ public struct EnforcementEngine<Resolver: SocketOwnerResolving & ~Copyable>: ~Co
         }
     }
 
-    /// Refuses the flows whose first message did not become complete in time.
+    /// Refuses the flows whose first message did not become complete in time, and forgets those that live no more.
     public mutating func expire<Effects: EnforcementEffects & ~Copyable>(
         clock: ClockReading, effects: inout Effects
     ) {
-        while let slot = flows.popExpired(now: clock.monotonic) {
+        while let slot = flows.expired(.reading, now: clock.monotonic) {
             refuseExpired(slot, clock: clock, effects: &effects)
         }
+        while let slot = flows.expired(.live, now: clock.monotonic) {
+            if isGone(slot) {
+                forget(slot)
+            } else {
+                flows.move(slot, to: .live, deadline: clock.monotonic &+ Self.idleNanoseconds)
+            }
+        }
     }
+
+    /// Whether any flow waits for its deadline, so that `expire` must be called in time.
+    public var hasDeadlines: Bool { flows.count(of: .reading) > 0 }
 
     /// Calls `body` with each flow that is remembered.
     public func forEachFlow(_ body: (LiveFlow) -> Void) {
         flows.forEach { tuple, state in
             body(
                 LiveFlow(
-                    flow: tuple, agent: snapshot.agents[AgentIndex(rawValue: state.agent)].id,
+                    flow: tuple, agent: agent(at: state.agent).id,
                     phase: "\(state.phase)", isInbound: state.isInbound))
         }
     }
+
+    /// The agent at a position; one without a name where it is no longer configured.
+    func agent(at position: UInt16) -> Agent {
+        let agents = snapshot.agents.agents
+        return Int(position) < agents.count ? agents[Int(position)] : Agent(id: "", labels: [:], selectors: [])
+    }
+
+    /// How long a judged or cleartext flow may be silent until the kernel is asked whether it still exists.
+    static var idleNanoseconds: UInt64 { 300_000_000_000 }
 }
 
 /// One flow for `sallyport flows`.

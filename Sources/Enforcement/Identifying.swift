@@ -54,10 +54,10 @@ extension EnforcementEngine where Resolver: ~Copyable {
 
     /// The facts that every stage has.
     func makeInput(
-        _ stage: DecisionStage, _ tuple: FiveTuple, agent: AgentIndex, _ state: FlowState, clock: ClockReading
+        _ stage: DecisionStage, _ tuple: FiveTuple, _ state: FlowState, clock: ClockReading
     ) -> PolicyInput {
         var input = PolicyInput(
-            time: clock.wall, stage: stage, agent: snapshot.agents[agent], address: tuple.destination,
+            time: clock.wall, stage: stage, agent: agent(at: state.agent), address: tuple.destination,
             port: tuple.destinationPort, transport: tuple.transport)
         input.uid = state.uid == .max ? nil : state.uid
         input.cgroup = state.cgroup == 0 ? nil : identities.path(of: CgroupID(rawValue: state.cgroup))
@@ -68,7 +68,8 @@ extension EnforcementEngine where Resolver: ~Copyable {
     func makeInput(
         _ stage: DecisionStage, _ tuple: FiveTuple, identity: PacketIdentity, clock: ClockReading
     ) -> PolicyInput {
-        let agent = identity.identification.agent.map { snapshot.agents[$0] } ?? Agent(id: "", labels: [:], selectors: [])
+        let agent =
+            identity.identification.agent.map { snapshot.agents[$0] } ?? Agent(id: "", labels: [:], selectors: [])
         var input = PolicyInput(
             time: clock.wall, stage: stage, agent: agent, address: tuple.destination, port: tuple.destinationPort,
             transport: tuple.transport)

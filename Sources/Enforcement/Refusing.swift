@@ -33,7 +33,9 @@ extension EnforcementEngine where Resolver: ~Copyable {
         report(input, refusal.decision, arrival.packet.flow, arrival.clock, effects: &effects)
         effects.accept(arrival.facts.reference, mark: .refused)
         if let header, !header.flags.contains(.syn) {
-            reset(arrival.packet.flow, sequence: header.sequence, acknowledgment: header.acknowledgment, effects: &effects)
+            reset(
+                arrival.packet.flow, sequence: header.sequence, acknowledgment: header.acknowledgment, effects: &effects
+            )
         }
     }
 
@@ -45,10 +47,10 @@ extension EnforcementEngine where Resolver: ~Copyable {
         let input =
             refusal.input
             ?? makeInput(
-                .hello, arrival.packet.flow, agent: AgentIndex(rawValue: flows[slot].agent), flows[slot],
+                .hello, arrival.packet.flow, flows[slot],
                 clock: arrival.clock)
         report(input, refusal.decision, arrival.packet.flow, arrival.clock, effects: &effects)
-        inspections.takeHeld(flows[slot].inspection) { effects.drop($0.reference) }
+        for packet in inspections.takeHeld(flows[slot].inspection) { effects.drop(packet.reference) }
         effects.accept(arrival.facts.reference, mark: .refused)
         close(slot, arrival.packet.flow, acknowledgment: header.acknowledgment, effects: &effects)
     }
@@ -59,19 +61,17 @@ extension EnforcementEngine where Resolver: ~Copyable {
     ) {
         let state = flows[slot]
         let tuple = flows.key(of: slot)
-        let input = makeInput(.hello, tuple, agent: AgentIndex(rawValue: state.agent), state, clock: clock)
+        let input = makeInput(.hello, tuple, state, clock: clock)
         let decision = PolicyDecision(
             allow: false, reason: .heldTooLong,
             policyReason: "the first message did not become complete in \(limits.heldNanoseconds / 1_000_000) ms")
         report(input, decision, tuple, clock, effects: &effects)
-        var isFirst = true
-        inspections.takeHeld(state.inspection) { packet in
-            if isFirst {
+        for (position, packet) in inspections.takeHeld(state.inspection).enumerated() {
+            if position == 0 {
                 effects.accept(packet.reference, mark: .refused)
             } else {
                 effects.drop(packet.reference)
             }
-            isFirst = false
         }
         close(slot, tuple, acknowledgment: state.serverNext, effects: &effects)
     }
@@ -83,7 +83,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
         inspections.release(flows[slot].inspection)
         flows[slot].inspection = -1
         flows[slot].phase = .refused
-        flows.markDecided(slot)
+        flows.move(slot, to: .decided)
         reset(tuple, sequence: flows[slot].passedEnd, acknowledgment: acknowledgment, effects: &effects)
     }
 

@@ -15,12 +15,12 @@ extension EnforcementEngine where Resolver: ~Copyable {
             return
         }
         if let slot = flows.find(tuple) {
-            flows.touch(slot)
+            flows.move(slot, to: .decided)
             effects.accept(arrival.facts.reference, mark: flows[slot].phase == .refused ? .refused : .undecided)
             return
         }
         if let slot = flows.find(tuple.reversed), flows[slot].isInbound {
-            flows.touch(slot)
+            flows.move(slot, to: .decided)
             effects.accept(arrival.facts.reference, mark: .undecided)
             return
         }
@@ -98,15 +98,14 @@ extension EnforcementEngine where Resolver: ~Copyable {
     private mutating func relay<Effects: EnforcementEffects & ~Copyable>(
         _ arrival: Arrival, _ tuple: FiveTuple, _ state: FlowState, identity: PacketIdentity, effects: inout Effects
     ) -> Bool {
-        guard let slot = flows.insert(tuple, state, group: state.agent, now: arrival.clock.monotonic) else {
-            counters.full &+= 1
+        guard let slot = remember(tuple, state, clock: arrival.clock) else {
             refuse(
                 arrival, nil, identity: identity,
                 Refusal(.tableFull, text: "the flow table has no room for another flow of this agent"),
                 effects: &effects)
             return false
         }
-        flows.markDecided(slot)
+        flows.move(slot, to: .decided)
         effects.accept(arrival.facts.reference, mark: .undecided)
         return true
     }
@@ -116,7 +115,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
         _ arrival: Arrival, _ state: FlowState, effects: inout Effects
     ) {
         var input = makeInput(
-            .connect, arrival.packet.flow, agent: AgentIndex(rawValue: state.agent), state, clock: arrival.clock)
+            .connect, arrival.packet.flow, state, clock: arrival.clock)
         input.protocol = ProtocolFacts(name: "dns")
         report(
             input, PolicyDecision(allow: true, reason: .allowed, rule: "resolvers"), arrival.packet.flow, arrival.clock,
@@ -134,7 +133,8 @@ extension EnforcementEngine where Resolver: ~Copyable {
         // The outsider waits for an answer to its SYN; the agent's SYN and ACK, which the kernel rejects, told what to say.
         if let header, header.flags.contains([.syn, .ack]) {
             reset(
-                arrival.packet.flow, sequence: header.sequence, acknowledgment: header.acknowledgment, effects: &effects)
+                arrival.packet.flow, sequence: header.sequence, acknowledgment: header.acknowledgment, effects: &effects
+            )
         }
     }
 

@@ -89,7 +89,8 @@ extension EnforcementEngine where Resolver: ~Copyable {
         state.acknowledged = state.passedEnd
         state.serverNext = header.acknowledgment
         guard let agent = identity.identification.agent else {
-            refuse(arrival, header, identity: identity, Refusal(.noIdentity, text: describe(identity)), effects: &effects)
+            refuse(
+                arrival, header, identity: identity, Refusal(.noIdentity, text: describe(identity)), effects: &effects)
             return nil
         }
         state.agent = agent.rawValue
@@ -98,15 +99,14 @@ extension EnforcementEngine where Resolver: ~Copyable {
         if tuple.destinationPort == 53, snapshot.resolvers.contains(tuple.destination) {
             state.phase = .relayed
         } else {
-            let input = makeInput(.connect, tuple, agent: agent, state, clock: arrival.clock)
+            let input = makeInput(.connect, tuple, state, clock: arrival.clock)
             let decision = session.decide(input)
             guard decision.allow else {
                 refuse(arrival, header, identity: identity, Refusal(decision, input: input), effects: &effects)
                 return nil
             }
         }
-        guard let slot = flows.insert(tuple, state, group: agent.rawValue, now: arrival.clock.monotonic) else {
-            counters.full &+= 1
+        guard let slot = remember(tuple, state, clock: arrival.clock) else {
             refuse(
                 arrival, header, identity: identity,
                 Refusal(.tableFull, text: "the flow table has no room for another undecided flow of this agent"),
@@ -114,7 +114,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
             return nil
         }
         if state.phase == .relayed {
-            flows.markDecided(slot)
+            flows.move(slot, to: .decided)
             reportRelay(arrival, state, effects: &effects)
         }
         return slot
@@ -190,6 +190,37 @@ extension EnforcementEngine where Resolver: ~Copyable {
             arrival, header, identity: identify(arrival, local: arrival.packet.flow),
             Refusal(.preexisting, text: "the flow began before enforcement, or was forgotten"), effects: &effects)
         return nil
+    }
+
+    /// Puts a flow into the table. Where it is full, the oldest judged flows that live no more give way.
+    mutating func remember(_ tuple: FiveTuple, _ state: FlowState, clock: ClockReading) -> FlowSlot? {
+        for _ in 0..<2 {
+            var freed: Int32 = -1
+            let slot = flows.insert(tuple, state, group: state.agent) { freed = $0.inspection }
+            inspections.release(freed)
+            if slot != nil { return slot }
+            guard reclaim(clock: clock) else { break }
+        }
+        counters.full &+= 1
+        return nil
+    }
+
+    /// Forgets the oldest judged and cleartext flows whose sockets are gone; looks at a few. Whether one was found.
+    mutating func reclaim(clock: ClockReading) -> Bool {
+        for _ in 0..<4 {
+            guard let slot = flows.oldest(of: .live) else { return false }
+            if isGone(slot) {
+                forget(slot)
+                return true
+            }
+            flows.move(slot, to: .live, deadline: clock.monotonic &+ Self.idleNanoseconds)
+        }
+        return false
+    }
+
+    /// Whether the kernel knows no socket for a flow any more. Of a forwarded flow it never does: silence has to do.
+    mutating func isGone(_ slot: FlowSlot) -> Bool {
+        flows[slot].isForwarded || resolver.bytesAcknowledged(on: flows.key(of: slot)) == nil
     }
 
     /// Removes a flow with what is held and kept for it.

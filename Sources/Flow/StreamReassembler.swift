@@ -45,6 +45,9 @@ public struct StreamReassembler: Sendable {
     /// The offset behind the last byte that is there without a hole.
     public var end: Int { start + kept.count }
 
+    /// Whether every byte that came was judged or passed.
+    public var isDrained: Bool { kept.isEmpty && pending.isEmpty }
+
     /// The offset of a sequence number, taken as near `start`; negative for numbers before the stream.
     public func offset(of sequence: SequenceNumber) -> Int {
         start + sequence.distance(from: startSequence)
@@ -85,19 +88,16 @@ public struct StreamReassembler: Sendable {
         absorbPending()
     }
 
-    /// Whether a segment lies wholly left of `start` and repeats what was judged; throws `.conflict` where it differs.
-    public func isRepetition(_ sequence: SequenceNumber, _ payload: RawSpan) throws(ReassemblyError) -> Bool {
+    /// Throws `.conflict` where a segment differs from what was judged; takes nothing from it.
+    public func verify(_ sequence: SequenceNumber, _ payload: RawSpan) throws(ReassemblyError) {
         let offset = offset(of: sequence)
-        guard offset + payload.byteCount <= start else { return false }
         for piece in judged { try Self.compare(piece.offset, piece.bytes, offset, payload) }
-        return true
     }
 
-    /// Calls `body` with the bytes from `offset` (at least `start`) to `end`.
-    public func withBytes<Result>(from offset: Int, _ body: (RawSpan) -> Result) -> Result {
-        let span = kept.span.bytes
-        let from = min(max(offset - start, 0), kept.count)
-        return body(span.extracting(from..<kept.count))
+    /// The bytes from `start` to `end`.
+    public var bytes: RawSpan {
+        @_lifetime(borrow self)
+        get { kept.span.bytes }
     }
 
     /// The bytes from `start` up to `offset` were judged: they are kept aside for comparison. Throws `.full` where more

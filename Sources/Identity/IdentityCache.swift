@@ -39,6 +39,11 @@ public struct IdentityCache: ~Copyable {
         return (table.combine(agent, uid: owner.uid), path)
     }
 
+    /// The path of a cgroup, if it is remembered.
+    public func path(of id: CgroupID) -> String? {
+        slots[id].map { entries[$0].path }
+    }
+
     /// How many cgroups are remembered now.
     public var count: Int { entries.count }
 

@@ -39,6 +39,11 @@ public struct HTTP1RequestReader: Hashable, Sendable, BitwiseCopyable {
     /// Whether the reader stands between two requests with nothing read of the next one.
     public var isIdle: Bool { phase == .head && scanner == HeadScanner() }
 
+    /// How many bytes of a body of known length are still to come; nil outside such a body.
+    public var remainingBodyByteCount: UInt64? {
+        if case .fixedBody(let remaining) = phase { remaining } else { nil }
+    }
+
     /// Reads on. Throws `.malformed` for what no server should take, or not every server takes in the same way; offsets
     /// count from the first byte of `bytes`.
     public mutating func next(_ bytes: RawSpan) throws(WireError) -> Event {

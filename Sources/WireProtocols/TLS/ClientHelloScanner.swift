@@ -55,6 +55,16 @@ public struct ClientHelloScanner: Hashable, Sendable, BitwiseCopyable {
     /// Where the message ends once `scan` has returned `.hello`.
     var end: Int { Int(position) }
 
+    /// Where a second ClientHello is looked for: how many bytes, from the scanner's beginning, belong to records that are
+    /// none and so may go on. May lie ahead of what is there. The scanner then begins behind them.
+    public mutating func takeSkipped() -> Int {
+        guard handshakeByteCount == 0 else { return 0 }
+        let count = Int(position)
+        position = 0
+        firstRecord = 0
+        return count
+    }
+
     /// Looks at what is new in `stream`, which begins where the scanner began. Throws `.malformed` only.
     public mutating func scan(_ stream: RawSpan) throws(WireError) -> Progress {
         while true {
@@ -110,10 +120,8 @@ public struct ClientHelloScanner: Hashable, Sendable, BitwiseCopyable {
             // RFC 8446 §5.2: a ciphertext may exceed 2^14 by 256, TLS 1.2 allowed 2048.
             guard let length = try recordLength(stream, start, maximum: 1 << 14 + 2048) else { return .needMore }
             guard skipsEarlyData else { return .finished }
-            guard Int(earlyDataByteCount) + length <= Limits.earlyDataBytes else {
-                throw .malformed("early data longer than allowed", offset: start)
-            }
-            guard start + 5 + length <= stream.byteCount else { return .needMore }
+            // Data that the server may have accepted as well as skipped: behind this many bytes it was accepted.
+            guard Int(earlyDataByteCount) + length <= Limits.earlyDataBytes else { return .finished }
             earlyDataByteCount += UInt32(length)
             position += UInt32(5 + length)
             return nil

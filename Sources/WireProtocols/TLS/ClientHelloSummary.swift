@@ -59,6 +59,8 @@ public struct ClientHelloSummary: Hashable, Sendable {
     public let applicationProtocols: [String]?
     /// Whether encrypted_client_hello is there, GREASE included, or the encrypted_server_name of older drafts.
     public let hasEncryptedClientHello: Bool
+    /// Whether early_data is offered.
+    public let offersEarlyData: Bool
     /// The JA4 fingerprint.
     public let ja4: String
 
@@ -73,6 +75,7 @@ public struct ClientHelloSummary: Hashable, Sendable {
         version = hello.highestVersion(in: message)
         applicationProtocols = hello.applicationProtocolNames(in: message)
         hasEncryptedClientHello = hello.hasEncryptedClientHello || hello.hasEncryptedServerName
+        offersEarlyData = hello.offersEarlyData
         ja4 = hello.ja4(in: message)
     }
 }

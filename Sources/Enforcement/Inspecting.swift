@@ -1,0 +1,250 @@
+import Flow
+import Identity
+import Octets
+import PacketHeaders
+import Policy
+import WireProtocols
+
+/// What reading a stream came to.
+enum InspectionResult {
+    /// What there is may go on; the flow stays queued.
+    case proceed
+    /// The flow is allowed for good.
+    case settled
+    /// The flow is refused.
+    case refuse(Refusal)
+}
+
+extension EnforcementEngine where Resolver: ~Copyable {
+    /// Reads a payload segment of an undecided flow and gives its verdict.
+    mutating func inspect<Effects: EnforcementEffects & ~Copyable>(
+        _ slot: FlowSlot, _ arrival: Arrival, _ header: TCPHeader, _ bytes: RawSpan, effects: inout Effects
+    ) {
+        flows[slot].serverNext = header.acknowledgment
+        guard var inspection = takeInspection(slot, clock: arrival.clock) else {
+            counters.full &+= 1
+            refuse(
+                slot, arrival, header,
+                Refusal(.tableFull, text: "too many flows are in the middle of their first message"), effects: &effects)
+            return
+        }
+        let payload = bytes.extracting(arrival.packet.payload)
+        let result = read(slot, &inspection, arrival, header, payload, bytes, effects: &effects)
+        inspections.put(flows[slot].inspection, inspection)
+        switch result {
+        case .proceed: break
+        case .settled:
+            inspections.release(flows[slot].inspection)
+            flows[slot].inspection = -1
+            flows[slot].phase = .allowed
+            flows.move(slot, to: .decided)
+        case .refuse(let refusal):
+            refuse(slot, arrival, header, refusal, effects: &effects)
+        }
+    }
+
+    private mutating func read<Effects: EnforcementEffects & ~Copyable>(
+        _ slot: FlowSlot, _ inspection: inout Inspection, _ arrival: Arrival, _ header: TCPHeader, _ payload: RawSpan,
+        _ bytes: RawSpan, effects: inout Effects
+    ) -> InspectionResult {
+        acknowledge(slot, &inspection, arrival)
+        if passesUnread(slot, &inspection, header, payload) {
+            effects.accept(arrival.facts.reference, mark: .undecided)
+            return .proceed
+        }
+        if inspection.isFinished {
+            return finish(slot, &inspection, arrival, header, payload, bytes, effects: &effects)
+        }
+        if arrival.facts.isSegmentBatch {
+            // What is judged leaves with our copy, and a copy of several segments at once has no right checksums: the
+            // kernel takes the batch apart first.
+            effects.requeue(arrival.facts.reference, to: arrival.facts.segmentQueue)
+            return .proceed
+        }
+        do throws(ReassemblyError) {
+            try inspection.stream.insert(header.sequence, payload)
+        } catch {
+            return .refuse(Self.reassemblyRefusal(error))
+        }
+        if flows[slot].phase == .open { flows[slot].phase = .reading }
+        let start = inspection.stream.start
+        if let refusal = judge(slot, &inspection, arrival, effects: &effects) { return .refuse(refusal) }
+        schedule(slot, inspection, hasProgress: inspection.stream.start > start, clock: arrival.clock)
+        release(slot, &inspection, arrival, header, bytes, effects: &effects)
+        return .proceed
+    }
+
+    /// Sets the flow's deadline: a message that has begun must become complete in time, counted from its first byte.
+    private mutating func schedule(
+        _ slot: FlowSlot, _ inspection: borrowing Inspection, hasProgress: Bool, clock: ClockReading
+    ) {
+        if inspection.stream.isDrained {
+            flows.move(slot, to: .live, deadline: clock.monotonic &+ Self.idleNanoseconds)
+        } else if hasProgress || flows.list(of: slot) != .reading {
+            flows.move(slot, to: .reading, deadline: clock.monotonic &+ limits.heldNanoseconds)
+        }
+    }
+
+    /// Asks the parsers about what is new, as often as a message ends. Returns why the flow is refused, or nil.
+    private mutating func judge<Effects: EnforcementEffects & ~Copyable>(
+        _ slot: FlowSlot, _ inspection: inout Inspection, _ arrival: Arrival, effects: inout Effects
+    ) -> Refusal? {
+        if case .undetermined = inspection.application {
+            switch ProtocolDetector.detect(inspection.stream.bytes) {
+            case .needMore: return nil
+            case .tls:
+                inspection.application = .clientHello(ClientHelloScanner(maximumByteCount: limits.helloByteCount))
+            case .http1:
+                inspection.application = .http(HTTP1RequestReader(maximumHeadByteCount: limits.helloByteCount))
+                flows[slot].phase = .http
+            case .http2:
+                return Refusal(.unknownProtocol, text: "HTTP/2 without TLS is not read")
+            case .unknown:
+                return Refusal(.unknownProtocol, text: "the first bytes are neither TLS nor HTTP/1")
+            }
+        }
+        switch inspection.application {
+        case .undetermined: return nil
+        case .clientHello, .secondFlight: return judgeTLS(slot, &inspection, arrival, effects: &effects)
+        case .http: return judgeHTTP(slot, &inspection, arrival, effects: &effects)
+        }
+    }
+
+    /// Lets go on what was judged or passed to its end, holds or defers what was not.
+    private mutating func release<Effects: EnforcementEffects & ~Copyable>(
+        _ slot: FlowSlot, _ inspection: inout Inspection, _ arrival: Arrival, _ header: TCPHeader, _ bytes: RawSpan,
+        effects: inout Effects
+    ) {
+        let start = inspection.stream.start
+        let end = inspection.stream.offset(of: header.sequence) + arrival.packet.payload.byteCount
+        var kept: [HeldPacket] = []
+        for packet in inspection.held {
+            if packet.end <= start {
+                effects.accept(packet.reference, mark: .undecided, bytes: packet.bytes.span.bytes)
+            } else {
+                kept.append(packet)
+            }
+        }
+        inspection.held = kept
+        if end <= start {
+            acceptCopy(arrival, bytes, mark: .undecided, effects: &effects)
+        } else if kept.count < limits.heldPacketCount {
+            counters.held &+= 1
+            copy(arrival, bytes)
+            inspection.held.append(
+                HeldPacket(
+                    reference: arrival.facts.reference, bytes: Array(scratch[..<arrival.packet.byteCount]), end: end))
+        } else {
+            // A local sender stalls while its packets are held; dropped ones it sends again. We have our copy.
+            counters.deferred &+= 1
+            for packet in inspection.held { effects.drop(packet.reference) }
+            inspection.held = []
+            effects.drop(arrival.facts.reference)
+        }
+        let passed = inspection.stream.sequence(at: start)
+        if passed.distance(from: flows[slot].passedEnd) > 0 { flows[slot].passedEnd = passed }
+    }
+
+    /// Whether a segment needs no judging: it lies wholly inside a request's body whose length is known.
+    private mutating func passesUnread(
+        _ slot: FlowSlot, _ inspection: inout Inspection, _ header: TCPHeader, _ payload: RawSpan
+    ) -> Bool {
+        guard case .http(var reader) = inspection.application, let remaining = reader.remainingBodyByteCount,
+            inspection.stream.offset(of: header.sequence) == inspection.stream.start,
+            inspection.stream.end == inspection.stream.start, UInt64(payload.byteCount) <= remaining,
+            case .body(let count, _)? = try? reader.next(payload), count == payload.byteCount
+        else { return false }
+        inspection.application = .http(reader)
+        inspection.stream.pass(upTo: inspection.stream.start + count)
+        flows[slot].passedEnd = inspection.stream.sequence(at: inspection.stream.start)
+        return true
+    }
+
+    /// What follows the client's second flight: nothing of it is judged, but what was judged may not change, and the fast
+    /// path begins when the server has all of that.
+    private mutating func finish<Effects: EnforcementEffects & ~Copyable>(
+        _ slot: FlowSlot, _ inspection: inout Inspection, _ arrival: Arrival, _ header: TCPHeader, _ payload: RawSpan,
+        _ bytes: RawSpan, effects: inout Effects
+    ) -> InspectionResult {
+        do throws(ReassemblyError) {
+            try inspection.stream.verify(header.sequence, payload)
+        } catch {
+            return .refuse(Self.reassemblyRefusal(error))
+        }
+        if !inspection.stream.hasJudgedBytes {
+            effects.accept(arrival.facts.reference, mark: .allowed)
+            return .settled
+        }
+        if inspection.stream.offset(of: header.sequence) < inspection.stream.judgedEnd {
+            if arrival.facts.isSegmentBatch {
+                effects.requeue(arrival.facts.reference, to: arrival.facts.segmentQueue)
+            } else {
+                acceptCopy(arrival, bytes, mark: .undecided, effects: &effects)
+            }
+        } else {
+            effects.accept(arrival.facts.reference, mark: .undecided)
+        }
+        return .proceed
+    }
+
+    /// Forgets judged bytes that the server has acknowledged. The kernel is asked only while there are some.
+    private mutating func acknowledge(_ slot: FlowSlot, _ inspection: inout Inspection, _ arrival: Arrival) {
+        guard inspection.stream.hasJudgedBytes else { return }
+        if flows[slot].isForwarded {
+            inspection.stream.acknowledge(upTo: inspection.stream.offset(of: flows[slot].acknowledged))
+        } else if let count = resolver.bytesAcknowledged(on: arrival.packet.flow), count > 0 {
+            // The SYN counts as one (linux/tcp.h, tcpi_bytes_acked). The count is of 64 bits and never wraps.
+            inspection.stream.acknowledge(upTo: Int(clamping: count - 1))
+        }
+    }
+
+    /// The flow's inspection, or a new one.
+    private mutating func takeInspection(_ slot: FlowSlot, clock: ClockReading) -> Inspection? {
+        if let inspection = inspections.take(flows[slot].inspection) { return inspection }
+        let first = flows[slot].initialSequence.advanced(by: 1)
+        for _ in 0..<2 {
+            let fresh = Inspection(
+                stream: StreamReassembler(first: first, byteLimit: limits.helloByteCount + Self.segmentByteCount))
+            if let index = inspections.acquire(fresh) {
+                flows[slot].inspection = index
+                return inspections.take(index)
+            }
+            guard reclaim(clock: clock) else { break }
+        }
+        return nil
+    }
+
+    /// Copies a packet into `scratch`, checksums complete.
+    private mutating func copy(_ arrival: Arrival, _ bytes: RawSpan) {
+        let count = arrival.packet.byteCount
+        scratch.withUnsafeMutableBytes { target in
+            bytes.extracting(0..<count).withUnsafeBytes { source in
+                UnsafeMutableRawBufferPointer(rebasing: target[..<count]).copyMemory(from: source)
+            }
+        }
+        if arrival.facts.checksumNotReady {
+            var span = scratch.mutableSpan
+            var raw = span.mutableBytes
+            Checksum.write(arrival.packet, into: &raw)
+        }
+    }
+
+    /// Accepts a packet with our copy of it: what was judged is what leaves, whatever its sender does to the page.
+    private mutating func acceptCopy<Effects: EnforcementEffects & ~Copyable>(
+        _ arrival: Arrival, _ bytes: RawSpan, mark: VerdictMark, effects: inout Effects
+    ) {
+        copy(arrival, bytes)
+        effects.accept(
+            arrival.facts.reference, mark: mark, bytes: scratch.span.bytes.extracting(0..<arrival.packet.byteCount))
+    }
+
+    private static func reassemblyRefusal(_ error: ReassemblyError) -> Refusal {
+        switch error {
+        case .conflict: Refusal(.reassembly, text: "a byte came twice with different values")
+        case .full: Refusal(.reassembly, text: "more bytes than are kept before a decision")
+        }
+    }
+
+    /// The largest segment: on the loopback interface.
+    private static var segmentByteCount: Int { 65_536 }
+}
