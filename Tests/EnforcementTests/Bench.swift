@@ -1,3 +1,4 @@
+import Flow
 import Identity
 import Octets
 import PacketHeaders
@@ -111,9 +112,8 @@ struct Bench: ~Copyable {
     static let server = IPAddress(v4: 0xC612_0001)
     static let guest = IPAddress(v4: 0xC612_0505)
     static let bot = Agent(id: "bot", labels: [:], selectors: [])
-    static let box = Agent(id: "box", labels: [:], selectors: [.source(prefix)])
-    private static let prefix = IPPrefix("198.18.5.0/24") ?? fallback
-    private static var fallback: IPPrefix { preconditionFailure("a literal prefix") }
+    static let box = Agent(
+        id: "box", labels: [:], selectors: IPPrefix("198.18.5.0/24").map { [.source($0)] } ?? [])
 
     var engine: EnforcementEngine<TableResolver>
     var effects = RecordingEffects()
@@ -155,7 +155,8 @@ struct Bench: ~Copyable {
         let reference = PacketReference(queue: 100, id: nextID)
         nextID += 1
         let facts = PacketFacts(
-            reference: reference, hook: hook, inputInterface: hook == .output ? 0 : 3, uid: nil, checksumNotReady: false,
+            reference: reference, hook: hook, inputInterface: hook == .output ? 0 : 3, uid: nil,
+            checksumNotReady: false,
             isSegmentBatch: isBatch, isTruncated: isTruncated, segmentQueue: 200)
         engine.handle(facts, bytes.span.bytes, clock: clock, effects: &effects)
         return effects.verdicts.last { $0.0 == reference }?.1

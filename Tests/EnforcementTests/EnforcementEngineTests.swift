@@ -1,0 +1,260 @@
+import CAllocationCounter
+import Identity
+import PacketHeaders
+import Policy
+import Testing
+
+@testable import Enforcement
+
+@Suite struct EnforcementEngineTests {
+    @Test("passes an allowed hello with our copy, and settles once the server has it")
+    func allowedHello() throws {
+        var bench = try Bench()
+        var client = Client()
+        #expect(bench.send(client.synchronize()) == .accept(.undecided))
+        let hello = client.say(Messages.hello("good.example"))
+        #expect(bench.send(hello) == .acceptCopy(.undecided, hello))
+        #expect(bench.effects.outcomes.map(\.decision.reason) == [.allowed])
+        #expect(bench.effects.outcomes.first?.input.protocol?.alpn == ["h2"])
+        let early = client.segment(Messages.secondFlight)
+        #expect(bench.send(early) == .acceptCopy(.undecided, early), "the server has not acknowledged the hello")
+        bench.acknowledged.count = UInt64(Messages.hello("good.example").count) + 1
+        #expect(bench.send(client.say(Messages.secondFlight)) == .accept(.allowed))
+        #expect(bench.send(client.say([23, 3, 3])) == .accept(.allowed))
+    }
+
+    @Test("refuses a hello with another name, resets the server and says why")
+    func refusedHello() throws {
+        var bench = try Bench()
+        var client = Client()
+        _ = bench.send(client.synchronize())
+        let first = client.sequence
+        #expect(bench.send(client.say(Messages.hello("bad.example"))) == .accept(.refused))
+        #expect(bench.effects.outcomes.last?.decision.reason == .policy)
+        #expect(bench.effects.outcomes.last?.input.host == "bad.example")
+        let reset = try #require(bench.effects.injected.first)
+        let packet = try Packet(parsing: reset.span.bytes)
+        #expect(packet.flow == client.flow)
+        #expect(packet.tcp?.flags == [.rst, .ack])
+        #expect(packet.tcp?.sequence == first)
+        #expect(bench.send(client.say([1])) == .accept(.refused))
+        #expect(bench.effects.outcomes.count == 1)
+    }
+
+    @Test(
+        "gives the same answer for a hello cut anywhere, in either order",
+        arguments: ["good.example", "bad.example"], [1, 5, 44, 60, 90, 140])
+    func cuts(host: String, cut: Int) throws {
+        for isReversed in [false, true] {
+            var bench = try Bench()
+            var client = Client()
+            _ = bench.send(client.synchronize())
+            let hello = Messages.hello(host)
+            let cut = min(cut, hello.count - 1)
+            let first = client.segment(Array(hello[..<cut]))
+            let second = client.segment(Array(hello[cut...]), at: cut)
+            let (early, late) = isReversed ? (second, first) : (first, second)
+            #expect(bench.send(early) == nil, "held")
+            let verdict = bench.send(late)
+            if host == "good.example" {
+                #expect(verdict == .acceptCopy(.undecided, late))
+                #expect(bench.verdicts.contains(.acceptCopy(.undecided, early)))
+            } else {
+                #expect(verdict == .accept(.refused))
+                #expect(!bench.verdicts.contains(.acceptCopy(.undecided, early)))
+            }
+        }
+    }
+
+    @Test("holds two packets of an incomplete hello and defers more, none passing")
+    func dribble() throws {
+        var bench = try Bench()
+        var client = Client()
+        _ = bench.send(client.synchronize())
+        for byte in Messages.hello("good.example").dropLast() { _ = bench.send(client.say([byte])) }
+        #expect(bench.verdicts.dropFirst().allSatisfy { $0 == .drop })
+        bench.clock.monotonic += 6_000_000_000
+        bench.engine.expire(clock: bench.clock, effects: &bench.effects)
+        #expect(bench.effects.outcomes.last?.decision.reason == .heldTooLong)
+        #expect(bench.send(client.say([0])) == .accept(.refused))
+    }
+
+    @Test("refuses a byte that comes twice with two values, before and after the verdict")
+    func conflicts() throws {
+        var before = try Bench()
+        var client = Client()
+        _ = before.send(client.synchronize())
+        let hello = Messages.hello("good.example")
+        _ = before.send(client.segment(Array(hello[..<50])))
+        var other = hello
+        other[40] ^= 1
+        #expect(before.send(client.segment(Array(other[30...]), at: 30)) == .accept(.refused))
+        #expect(before.effects.outcomes.last?.decision.reason == .reassembly)
+
+        var after = try Bench()
+        _ = after.send(Client().segment([], flags: .syn))
+        _ = after.send(client.segment(hello))
+        #expect(after.send(client.segment(hello)) == .acceptCopy(.undecided, client.segment(hello)))
+        #expect(after.send(client.segment(other)) == .accept(.refused))
+        #expect(after.effects.outcomes.last?.decision.reason == .reassembly)
+    }
+
+    @Test("refuses a second hello that names another server")
+    func secondHello() throws {
+        var bench = try Bench { input in
+            PolicyDecision(allow: true, reason: .allowed)
+        }
+        var client = Client()
+        _ = bench.send(client.synchronize())
+        _ = bench.send(client.say(Messages.hello("good.example")))
+        var same = client
+        #expect(bench.send(same.say([20, 3, 3, 0, 1, 1] + Messages.hello("other.example"))) == .accept(.refused))
+        #expect(bench.effects.outcomes.last?.decision.reason == .parseError)
+    }
+
+    @Test(
+        "refuses what it does not understand",
+        arguments: [
+            ("SSH-2.0-OpenSSH_9.2\r\n", Reason.unknownProtocol), ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", .unknownProtocol),
+            ("GET / HTTP/1.1\r\nHost: good.example\r\nHost: good.example\r\n\r\n", .parseError),
+            ("CONNECT good.example:443 HTTP/1.1\r\nHost: good.example:443\r\n\r\n", .unknownProtocol),
+        ])
+    func notUnderstood(text: String, reason: Reason) throws {
+        var bench = try Bench()
+        var client = Client()
+        _ = bench.send(client.synchronize())
+        #expect(bench.send(client.say(Array(text.utf8))) == .accept(.refused))
+        #expect(bench.effects.outcomes.last?.decision.reason == reason)
+    }
+
+    @Test("decides each request of a connection; a body passes unread but its end does not hide a request")
+    func requests() throws {
+        var bench = try Bench()
+        var client = Client()
+        _ = bench.send(client.synchronize())
+        let first = client.say(Messages.request("good.example", "Content-Length: 5\r\n"))
+        #expect(bench.send(first) == .acceptCopy(.undecided, first))
+        #expect(bench.send(client.say(Array("GET /".utf8))) == .accept(.undecided), "five bytes of body")
+        let second = client.say(Messages.request("good.example"))
+        #expect(bench.send(second) == .acceptCopy(.undecided, second))
+        #expect(
+            bench.effects.outcomes.map(\.input.request?.url) == Array(repeating: "http://good.example/v1?x=1", count: 2)
+        )
+        let pipelined = Messages.request("good.example") + Messages.request("bad.example")
+        #expect(bench.send(client.say(pipelined)) == .accept(.refused))
+        #expect(bench.effects.outcomes.last?.input.host == "bad.example")
+    }
+
+    @Test("drops data in the SYN, re-queues batches that it must judge, drops truncated packets")
+    func refusedForms() throws {
+        var bench = try Bench()
+        var client = Client()
+        #expect(bench.send(client.segment([1, 2], flags: .syn)) == .drop)
+        _ = bench.send(client.synchronize())
+        #expect(bench.send(client.segment(Messages.hello("good.example")), isBatch: true) == .requeue(200))
+        #expect(bench.effects.outcomes.isEmpty)
+        #expect(bench.send(client.segment([1]), isTruncated: true) == .drop)
+    }
+
+    @Test("names nobody for a socket that the kernel does not know, and refuses")
+    func noIdentity() throws {
+        var bench = try Bench()
+        var client = Client()
+        client.flow = FiveTuple(
+            source: Bench.client, sourcePort: 1, destination: IPAddress(v4: 1), destinationPort: 443, transport: .tcp)
+        #expect(bench.send(client.synchronize()) == .accept(.refused))
+        #expect(bench.effects.outcomes.last?.decision.reason == .noIdentity)
+    }
+
+    @Test("refuses a flow that it did not see begin, unless not a byte of it was acknowledged")
+    func midstream() throws {
+        var bench = try Bench()
+        var client = Client()
+        let hello = client.say(Messages.hello("good.example"))
+        #expect(bench.send(hello) == .acceptCopy(.undecided, hello))
+        bench.acknowledged.count = 2
+        client.flow = client.flow.withSourcePort(5)
+        #expect(bench.send(client.say([1])) == .accept(.refused))
+        #expect(bench.effects.outcomes.last?.decision.reason == .preexisting)
+    }
+
+    @Test("takes acknowledgments of a forwarded flow from the server's packets, and believes no impossible one")
+    func forwarded() throws {
+        var bench = try Bench()
+        var client = Client()
+        client.flow = FiveTuple(
+            source: Bench.guest, sourcePort: 7, destination: Bench.server, destinationPort: 443, transport: .tcp)
+        #expect(bench.send(client.synchronize(), hook: .forward) == .accept(.undecided))
+        var server = Client()
+        server.flow = client.flow.reversed
+        server.acknowledgment = client.sequence.advanced(by: 4000)
+        #expect(bench.send(server.segment([]), hook: .forward) == .accept(.undecided))
+        _ = bench.send(client.say(Messages.hello("good.example")), hook: .forward)
+        let flight = client.segment(Messages.secondFlight)
+        #expect(bench.send(flight, hook: .forward) == .acceptCopy(.undecided, flight))
+        server.acknowledgment = client.sequence
+        #expect(bench.send(server.segment([]), hook: .forward) == .accept(.undecided))
+        #expect(bench.send(client.say(Messages.secondFlight), hook: .forward) == .accept(.allowed))
+    }
+
+    @Test("passes DNS to the resolvers of the configuration and refuses every other datagram")
+    func datagrams() throws {
+        var bench = try Bench()
+        #expect(bench.send(Client.datagram(to: 53)) == .accept(.undecided))
+        #expect(bench.send(Client.datagram(to: 53)) == .accept(.undecided))
+        #expect(bench.effects.outcomes.count == 1)
+        #expect(bench.send(Client.datagram(to: 443)) == .accept(.refused))
+        #expect(bench.effects.outcomes.last?.decision.reason == .unknownProtocol)
+    }
+
+    @Test("answers an outsider only where listen: says so")
+    func inbound() throws {
+        let prefix = try #require(IPPrefix("198.18.0.1"))
+        let rule = ListenRule(agent: "bot", port: 40_000, transport: .tcp, sources: [prefix])
+        for (listen, verdict) in [([rule], Verdict.accept(.allowed)), ([], .accept(.refused))] {
+            var bench = try Bench(listen: listen)
+            #expect(bench.send(Client().segment([], flags: [.syn, .ack])) == verdict)
+            #expect(bench.effects.outcomes.last?.isInbound == true)
+        }
+    }
+
+    @Test("allocates nothing for a packet that needs no new decision")
+    func allocations() throws {
+        var bench = try Bench()
+        var client = Client()
+        _ = bench.send(client.synchronize())
+        _ = bench.send(client.say(Messages.hello("good.example")))
+        bench.acknowledged.count = 100_000
+        _ = bench.send(client.say(Messages.secondFlight))
+        let packet = client.segment([23, 3, 3, 0, 9])
+        bench.effects.verdicts.reserveCapacity(5000)
+        let facts = PacketFacts(
+            reference: PacketReference(queue: 1, id: 1), hook: .output, inputInterface: 0, uid: nil,
+            checksumNotReady: false, isSegmentBatch: false, isTruncated: false, segmentQueue: 2)
+        bench.engine.handle(facts, packet.span.bytes, clock: bench.clock, effects: &bench.effects)
+        let before = allocation_count()
+        for _ in 0..<1000 {
+            bench.engine.handle(facts, packet.span.bytes, clock: bench.clock, effects: &bench.effects)
+        }
+        #expect(allocation_count() - before == 0)
+        #expect(bench.effects.verdicts.last?.1 == .accept(.allowed))
+    }
+}
+
+extension FiveTuple {
+    func withSourcePort(_ port: UInt16) -> FiveTuple {
+        FiveTuple(
+            source: source, sourcePort: port, destination: destination, destinationPort: destinationPort,
+            transport: transport)
+    }
+}
+
+extension Client {
+    /// A UDP datagram of four bytes from the client to the server, without a checksum.
+    static func datagram(to port: UInt16) -> [UInt8] {
+        [
+            0x45, 0, 0, 32, 0, 0, 0, 0, 64, 17, 0, 0, 198, 18, 0, 2, 198, 18, 0, 1, 0x9C, 0x40, UInt8(port >> 8),
+            UInt8(port & 255), 0, 12, 0, 0, 1, 2, 3, 4,
+        ]
+    }
+}
