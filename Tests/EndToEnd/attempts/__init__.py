@@ -1,0 +1,3 @@
+"""The tests. Importing this package registers all of them, in this order."""
+
+from . import tls_segments  # noqa: F401

@@ -1,0 +1,169 @@
+"""What arrived at the outside world's interface, packet by packet: the truth for "no payload byte reached the destination".
+
+A sniffer in `net` keeps every TCP and UDP payload by destination address and port. `Wire.settle` makes sure that all
+that was sent before it has been seen: a beacon on the agent host sends a datagram from every processor down the same
+way, and the sniffer waits for all of them."""
+
+import ipaddress
+import json
+import os
+import select
+import socket
+import struct
+
+from .namespaces import Host
+from .waiting import PATIENCE, TimedOut
+from . import topology
+
+_KEPT = 1 << 16
+"""Payload bytes that are kept of one destination; beyond that they are only counted."""
+
+_BEACON_PORT = 65000
+_SO_RCVBUFFORCE = 33
+
+
+class _Link:
+    """A request and answer channel to a forked child: lines of JSON."""
+
+    def __init__(self):
+        self.parent, self.child = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+    def ask(self, *request):
+        """The child's answer."""
+        self.parent.send(json.dumps(request).encode())
+        if not select.select([self.parent], [], [], PATIENCE)[0]:
+            raise TimedOut(f"no answer from the sniffer to {request[0]}")
+        answer = self.parent.recv(1 << 24)
+        return json.loads(answer)
+
+
+class Wire:
+    """The sniffer and its beacon."""
+
+    def __init__(self, net: Host, agent: Host):
+        self._link, self._beacon_link = _Link(), _Link()
+        self._token = 0
+        self._tasks = [net.start(self._sniff), agent.start(self._beacon)]
+        self._link.ask("ready")
+
+    def settle(self):
+        """Returns when every packet that the agent host sent before has been seen."""
+        self._token += 1
+        self._beacon_link.ask(self._token)
+        if not self._link.ask("settle", self._token):
+            raise TimedOut("the beacon did not arrive: traffic of the unconfined host is disturbed")
+
+    def payload(self, address, port, transport="tcp"):
+        """How many payload bytes arrived at a destination, and the first of them in order of arrival."""
+        self.settle()
+        count, packets, kept = self._link.ask("payload", transport, address, port)
+        return count, packets, bytes.fromhex(kept)
+
+    def seen(self, address, port, transport="tcp"):
+        """How many packets of any kind arrived at a destination."""
+        self.settle()
+        return self._link.ask("seen", transport, address, port)
+
+    def other(self, protocol):
+        """How many packets of another IP protocol number arrived."""
+        self.settle()
+        return self._link.ask("other", protocol)
+
+    def _sniff(self):
+        sniffer = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
+        sniffer.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 256 << 20)
+        sniffer.bind(("wire", 3))
+        record = _Record()
+        while True:
+            ready, _, _ = select.select([sniffer, self._link.child], [], [])
+            if sniffer in ready:
+                record.drain(sniffer)
+            if self._link.child in ready:
+                request = json.loads(self._link.child.recv(4096))
+                self._link.child.send(json.dumps(record.answer(request, sniffer)).encode())
+
+    def _beacon(self):
+        processors = sorted(os.sched_getaffinity(0))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, 0)
+            while True:
+                token = json.loads(self._beacon_link.child.recv(4096))[0]
+                for processor in processors:
+                    os.sched_setaffinity(0, [processor])
+                    sender.sendto(struct.pack("!II", token, processor), (topology.outside(topology.SERVER, 4), _BEACON_PORT))
+                self._beacon_link.child.send(b"true")
+
+    def close(self):
+        """Stops both."""
+        for task in self._tasks:
+            task.kill()
+
+
+class _Record:
+    """The sniffer's memory."""
+
+    def __init__(self):
+        self.flows, self.beacons, self.protocols = {}, {}, {}
+
+    def drain(self, sniffer):
+        """Takes in everything that waits."""
+        while True:
+            try:
+                packet, where = sniffer.recvfrom(1 << 17, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            if where[2] != 4:  # PACKET_OUTGOING
+                self.take(packet)
+
+    def take(self, packet):
+        """Takes in one packet, from its IP header."""
+        version = packet[0] >> 4
+        if version == 4 and len(packet) >= 20:
+            end = struct.unpack_from("!H", packet, 2)[0] or len(packet)
+            protocol, start, address = packet[9], (packet[0] & 15) * 4, packet[16:20]
+        elif version == 6 and len(packet) >= 40:
+            length = struct.unpack_from("!H", packet, 4)[0]
+            end = 40 + length if length else len(packet)
+            protocol, start, address = packet[6], 40, packet[24:40]
+        else:
+            return
+        packet = packet[:end]
+        self.protocols[protocol] = self.protocols.get(protocol, 0) + 1
+        if protocol == 6 and len(packet) >= start + 20:
+            name, payload = "tcp", packet[start + (packet[start + 12] >> 4) * 4:]
+        elif protocol == 17 and len(packet) >= start + 8:
+            name, payload = "udp", packet[start + 8:]
+        else:
+            return
+        port = struct.unpack_from("!H", packet, start + 2)[0]
+        if name == "udp" and port == _BEACON_PORT and len(payload) == 8:
+            token, processor = struct.unpack("!II", payload)
+            self.beacons.setdefault(token, set()).add(processor)
+            return
+        flow = self.flows.setdefault((name, str(ipaddress.ip_address(address)), port), [0, 0, bytearray(), 0])
+        flow[3] += 1
+        if payload:
+            flow[0] += len(payload)
+            flow[1] += 1
+            if len(flow[2]) < _KEPT:
+                flow[2] += payload
+
+    def answer(self, request, sniffer):
+        """The answer to one request."""
+        kind = request[0]
+        self.drain(sniffer)
+        if kind == "settle":
+            wanted = set(os.sched_getaffinity(0))
+            for _ in range(4000):
+                if self.beacons.get(request[1], set()) >= wanted:
+                    self.beacons.clear()
+                    return True
+                select.select([sniffer], [], [], 0.005)
+                self.drain(sniffer)
+            return False
+        if kind in ("payload", "seen"):
+            flow = self.flows.get((request[1], str(ipaddress.ip_address(request[2])), request[3]), [0, 0, b"", 0])
+            return flow[3] if kind == "seen" else [flow[0], flow[1], bytes(flow[2]).hex()]
+        if kind == "other":
+            return self.protocols.get(request[1], 0)
+        return True

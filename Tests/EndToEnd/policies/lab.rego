@@ -1,0 +1,38 @@
+package sallyport.egress
+
+# The policy of the end-to-end tests. What it allows stands in data.yaml; the rest is refused by name.
+
+default decision := {"allow": false, "rule": "lab.default", "reason": "not on the lab's list"}
+
+# A connection may begin, except towards addresses that are blocked as a whole.
+decision := {"allow": true, "rule": "lab.connect"} if {
+	input.stage == "connect"
+	not blocked
+}
+
+decision := {"allow": false, "rule": "lab.blocked", "reason": "the address is blocked"} if {
+	input.stage == "connect"
+	blocked
+}
+
+# A named destination is allowed by its name.
+decision := {"allow": true, "rule": "lab.names"} if {
+	input.stage in {"hello", "request"}
+	named
+}
+
+# An address that is allowed whatever is said to it, also without a name.
+decision := {"allow": true, "rule": "lab.direct"} if {
+	input.stage in {"hello", "request"}
+	not named
+	input.destination.address in data.lab.direct
+}
+
+blocked if input.destination.address in data.lab.blocked
+
+named if input.destination.host in data.lab.names
+
+named if {
+	some suffix in data.lab.suffixes
+	endswith(input.destination.host, suffix)
+}
