@@ -44,9 +44,7 @@ let package = Package(
     ],
     targets: [
         // C, one folder each: headers that Swift cannot import by itself, and nothing else.
-        .target(
-            name: "CNetfilter",
-            linkerSettings: [.linkedLibrary("mnl"), .linkedLibrary("netfilter_queue")]),
+        .target(name: "CNetfilter"),
         .target(name: "CThreads"),
         .target(name: "CUnixSocket"),
         .target(name: "CLibcrypto", linkerSettings: [.linkedLibrary("crypto")]),
@@ -93,6 +91,10 @@ let package = Package(
             swiftSettings: swiftSettings),
         .executableTarget(name: "rego-conformance", dependencies: ["Rego", argumentParser], swiftSettings: swiftSettings),
 
+        .target(
+            name: "NetworkLab", dependencies: ["CNetfilter", "PacketHeaders"], path: "Tests/NetworkLab",
+            swiftSettings: swiftSettings),
+
         tests("Octets"),
         tests("PacketHeaders", ["Octets"]),
         tests("WireProtocols", ["Octets", "PacketHeaders", "CAllocationCounter"]),
@@ -102,9 +104,9 @@ let package = Package(
         tests("Rego"),
         tests("Policy", ["Rego", "Identity", "PacketHeaders", "CAllocationCounter"]),
         tests("Enforcement", ["Policy", "Rego", "PacketHeaders", "CAllocationCounter"]),
-        tests("Netlink", ["PacketHeaders", "CAllocationCounter"]),
+        tests("Netlink", ["PacketHeaders", "Identity", "CNetfilter", "CAllocationCounter", "NetworkLab"]),
         tests("Configuration", ["Identity", "PacketHeaders"]),
-        tests("KernelRules", ["Configuration"]),
+        tests("KernelRules", ["Netlink", "PacketHeaders", "NetworkLab"]),
         tests("PolicySources", ["Policy", "Rego", "Identity", "PacketHeaders"]),
         tests("DecisionLog"),
         tests("Control"),
