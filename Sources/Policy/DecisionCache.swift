@@ -12,6 +12,7 @@ struct DecisionCache: ~Copyable {
     private var slots: [UInt64: Int] = [:]
     private var entries: [Entry] = []
     private var hand = 0
+    private let hashMask: UInt64
 
     private struct Entry {
         var hash: UInt64
@@ -27,9 +28,11 @@ struct DecisionCache: ~Copyable {
     /// An answer whose facts are larger is not kept, so that an agent's long paths and headers do not fill memory.
     static let maximumFactBytes = 1024
 
-    /// An empty cache for `capacity` answers.
-    init(capacity: Int) {
+    /// An empty cache for `capacity` answers. Fewer bits in `hashMask` make more inputs collide; a collision costs an
+    /// answer its place, never its meaning.
+    init(capacity: Int, hashMask: UInt64 = .max) {
         self.capacity = capacity
+        self.hashMask = hashMask
         slots.reserveCapacity(capacity)
     }
 
@@ -40,7 +43,7 @@ struct DecisionCache: ~Copyable {
     mutating func decision(for input: PolicyInput) -> PolicyDecision? {
         var hashes = FieldHashes()
         for plan in plans {
-            guard let slot = slots[hashes.combined(plan, of: input)], entries[slot].plan == plan,
+            guard let slot = slots[hashes.combined(plan, of: input) & hashMask], entries[slot].plan == plan,
                 Self.agree(entries[slot].facts, plan, input)
             else { continue }
             entries[slot].wasUsed = true
@@ -60,7 +63,7 @@ struct DecisionCache: ~Copyable {
         fields.forEach { facts.append($0.fact(of: input)) }
         guard facts.reduce(0, { $0 + ($1?.byteCount ?? 0) }) <= Self.maximumFactBytes else { return }
         var hashes = FieldHashes()
-        let hash = hashes.combined(fields, of: input)
+        let hash = hashes.combined(fields, of: input) & hashMask
         let entry = Entry(hash: hash, plan: fields, facts: facts, decision: decision, wasUsed: false)
         if let slot = slots[hash] {
             entries[slot] = entry

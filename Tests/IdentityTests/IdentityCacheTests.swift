@@ -88,6 +88,7 @@ import Testing
             _ = cache.identify(owner(0), in: table, resolver: &kernel)
         }
         #expect(cache.count == 16)
+        #expect(kernel.asked == 1000)
         kernel.paths = [:]
         #expect(cache.identify(owner(0), in: table, resolver: &kernel).identification.agent != nil)
         #expect(cache.identify(owner(500), in: table, resolver: &kernel).identification == .nobody(.cgroupUnknown))

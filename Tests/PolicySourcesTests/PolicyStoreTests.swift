@@ -69,7 +69,9 @@ import Testing
                     while seen < last {
                         reader.refresh()
                         let revision = Int(reader.revision) ?? 0
-                        guard revision >= seen, reader.session is Numbered.Session || revision == 0 else { return false }
+                        guard revision >= seen, reader.session is Numbered.Session || revision == 0 else {
+                            return false
+                        }
                         seen = revision
                     }
                     return true
