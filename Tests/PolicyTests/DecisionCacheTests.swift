@@ -113,7 +113,7 @@ import Testing
             input.protocol?.ja4 = "t13"
             input.request = RequestFacts(method: "GET", path: "/", query: "q", url: "http://a/", headers: ["a": "b"])
         }
-        var cache = DecisionCache(capacity: 8)
+        var cache = DecisionCache(capacity: 8, hashMask: 0)
         cache.remember(yes, for: full, reading: InputFieldSet(field))
         switch field {
         case .time: full.time += 1
