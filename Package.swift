@@ -47,6 +47,7 @@ let package = Package(
         .target(name: "CNetfilter"),
         .target(name: "CThreads"),
         .target(name: "CUnixSocket"),
+        .target(name: "CConfinement"),
         .target(name: "CLibcrypto", linkerSettings: [.linkedLibrary("crypto")]),
         .target(name: "CRE2", linkerSettings: [.linkedLibrary("re2")]),
         .target(name: "CAllocationCounter", path: "Tests/CAllocationCounter"),
@@ -73,7 +74,7 @@ let package = Package(
         module("PolicySources", ["Policy", "Rego", yams]),
         module("DecisionLog", ["CUnixSocket", "PacketHeaders", "Policy", "Identity"]),
         module("Control", ["CUnixSocket", "DecisionLog", "Identity", nioCore, nioPosix, nioHTTP1]),
-        module("Confinement", ["CNetfilter", "Configuration"]),
+        module("Confinement", ["CConfinement"]),
 
         .executableTarget(
             name: "sallyportd",
@@ -94,6 +95,11 @@ let package = Package(
         .target(
             name: "NetworkLab", dependencies: ["CNetfilter", "PacketHeaders"], path: "Tests/NetworkLab",
             swiftSettings: swiftSettings),
+        // What tests start as programs of their own.
+        .executableTarget(
+            name: "confinement-launcher", dependencies: ["Confinement"], path: "Tests/ConfinementLauncher",
+            swiftSettings: swiftSettings),
+        .executableTarget(name: "confinement-probe", path: "Tests/ConfinementProbe"),
 
         tests("Octets"),
         tests("PacketHeaders", ["Octets"]),
@@ -110,7 +116,7 @@ let package = Package(
         tests("PolicySources", ["Policy", "Rego", "Identity", "PacketHeaders"]),
         tests("DecisionLog"),
         tests("Control"),
-        tests("Confinement"),
+        tests("Confinement", ["confinement-launcher", "confinement-probe"]),
     ],
     cxxLanguageStandard: .cxx17
 )
