@@ -106,14 +106,14 @@ public struct Configuration: Equatable, Sendable {
         /// The defaults.
         public init() {}
     }
-}
 
-/// `deny:` How a refused flow is answered.
-public enum DenyMode: String, Equatable, Sendable, CaseIterable {
-    /// TCP reset, else ICMP administratively prohibited.
-    case reset
-    /// Nothing is sent back.
-    case drop
+    /// `deny:` How a refused flow is answered.
+    public enum DenyMode: String, Equatable, Sendable, CaseIterable {
+        /// TCP reset, else ICMP administratively prohibited.
+        case reset
+        /// Nothing is sent back.
+        case drop
+    }
 }
 
 /// `mark:` Our four neighbouring bits in the packet and connection marks; no other bit is ever read or written.
