@@ -13,6 +13,7 @@ struct DecisionCache: ~Copyable {
     private var entries: [Entry] = []
     private var hand = 0
     private let hashMask: UInt64
+    private let fingerprint = Fingerprint()
 
     private struct Entry {
         var hash: UInt64
@@ -41,7 +42,7 @@ struct DecisionCache: ~Copyable {
 
     /// The kept answer to an input that the policy could not tell from `input`. Does not allocate.
     mutating func decision(for input: PolicyInput) -> PolicyDecision? {
-        var hashes = FieldHashes()
+        var hashes = FieldHashes(fingerprint)
         for plan in plans {
             guard let slot = slots[hashes.combined(plan, of: input) & hashMask], entries[slot].plan == plan,
                 Self.agree(entries[slot].facts, plan, input)
@@ -62,7 +63,7 @@ struct DecisionCache: ~Copyable {
         var facts: [InputFact?] = []
         fields.forEach { facts.append($0.fact(of: input)) }
         guard facts.reduce(0, { $0 + ($1?.byteCount ?? 0) }) <= Self.maximumFactBytes else { return }
-        var hashes = FieldHashes()
+        var hashes = FieldHashes(fingerprint)
         let hash = hashes.combined(fields, of: input) & hashMask
         let entry = Entry(hash: hash, plan: fields, facts: facts, decision: decision, wasUsed: false)
         if let slot = slots[hash] {
@@ -99,28 +100,28 @@ struct DecisionCache: ~Copyable {
     }
 }
 
-/// The hashes of an input's fields, each made once, when the first plan needs it. Seeded anew in each process, so that an
-/// agent cannot choose names that collide.
+/// The fingerprints of an input's fields, each made once, when the first plan needs it.
 private struct FieldHashes {
+    let hash: Fingerprint
     private var known: UInt32 = 0
     private var values = InlineArray<32, UInt64>(repeating: 0)
 
+    init(_ hash: Fingerprint) {
+        self.hash = hash
+    }
+
     mutating func combined(_ plan: InputFieldSet, of input: PolicyInput) -> UInt64 {
-        var hash = UInt64(plan.rawValue)
+        var combined = UInt64(plan.rawValue)
         var left = plan.rawValue
         while left != 0 {
             let position = left.trailingZeroBitCount
             if known & 1 << UInt32(position) == 0, let field = InputField(rawValue: UInt8(position)) {
-                var hasher = Hasher()
-                field.fact(of: input)?.hash(into: &hasher)
-                values[position] = UInt64(bitPattern: Int64(hasher.finalize()))
+                values[position] = field.fact(of: input)?.fingerprint(hash) ?? 0
                 known |= 1 << UInt32(position)
             }
-            // A mixing step of SplitMix64; the product wraps by design.
-            hash = (hash ^ values[position]) &* 0x9E37_79B9_7F4A_7C15
-            hash ^= hash >> 32
+            combined = hash.mix(combined ^ values[position])
             left &= left &- 1
         }
-        return hash
+        return combined
     }
 }

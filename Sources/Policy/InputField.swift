@@ -154,29 +154,21 @@ enum InputFact {
         }
     }
 
-    /// Feeds the fact to `hasher`; identical facts feed the same.
-    func hash(into hasher: inout Hasher) {
+    /// A hash; identical facts have the same.
+    func fingerprint(_ hash: Fingerprint) -> UInt64 {
         switch self {
-        case .time(let value): hasher.combine(value)
-        case .stage(let value): hasher.combine(value)
-        case .hostSource(let value): hasher.combine(value)
-        case .transport(let value): hasher.combine(value)
-        case .address(let value): hasher.combine(value)
-        case .number(let value): hasher.combine(value)
-        case .flag(let value): hasher.combine(value)
-        case .text(let value): value.hashBytes(into: &hasher)
-        case .list(let values):
-            hasher.combine(values.count)
-            for value in values { value.hashBytes(into: &hasher) }
+        case .time(let value): hash.mix(value)
+        case .stage(let value): hash.mix(UInt64(value.ordinal))
+        case .hostSource(let value): hash.mix(UInt64(value.ordinal))
+        case .transport(let value): hash.mix(UInt64(value.rawValue))
+        case .address(let value): hash.mix(hash.mix(value.high) ^ value.low ^ UInt64(value.family.rawValue))
+        case .number(let value): hash.mix(value)
+        case .flag(let value): hash.mix(value ? 1 : 0)
+        case .text(let value): hash.bytes(of: value)
+        case .list(let values): values.reduce(UInt64(values.count)) { hash.mix($0 ^ hash.bytes(of: $1)) }
         case .table(let values):
             // A sum, so that the order of a dictionary does not matter; it wraps by design.
-            let sum = values.reduce(0) { sum, pair in
-                var own = Hasher()
-                pair.key.hashBytes(into: &own)
-                pair.value.hashBytes(into: &own)
-                return sum &+ own.finalize()
-            }
-            hasher.combine(sum)
+            values.reduce(0) { $0 &+ hash.mix(hash.bytes(of: $1.key) ^ hash.mix(hash.bytes(of: $1.value))) }
         }
     }
 
@@ -194,13 +186,33 @@ enum InputFact {
 extension String {
     /// Whether both have the same UTF-8 bytes.
     fileprivate func hasSameBytes(as other: String) -> Bool {
-        utf8.count == other.utf8.count && utf8.elementsEqual(other.utf8)
+        var left = self
+        var right = other
+        return left.withUTF8 { left in right.withUTF8 { right in Fingerprint.isSame(left, right) } }
     }
+}
 
-    /// Feeds the length and the bytes to `hasher`.
-    fileprivate func hashBytes(into hasher: inout Hasher) {
-        hasher.combine(utf8.count)
-        let isDone: Void? = utf8.withContiguousStorageIfAvailable { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
-        if isDone == nil { for byte in utf8 { hasher.combine(byte) } }
+extension DecisionStage {
+    /// 0 ..< the number of stages.
+    fileprivate var ordinal: UInt8 {
+        switch self {
+        case .connect: 0
+        case .resolve: 1
+        case .hello: 2
+        case .request: 3
+        }
+    }
+}
+
+extension HostSource {
+    /// 0 ..< the number of sources.
+    fileprivate var ordinal: UInt8 {
+        switch self {
+        case .sni: 0
+        case .httpHost: 1
+        case .h2Authority: 2
+        case .dnsBinding: 3
+        case .dnsQuestion: 4
+        }
     }
 }
