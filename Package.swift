@@ -62,7 +62,7 @@ let package = Package(
         // Policy.
         module("JOSE", ["CLibcrypto", "Octets"]),
         module("Rego", ["CRE2", "CLibcrypto", "JOSE", bigInt, yams]),
-        module("Policy", ["Rego", "Identity", "PacketHeaders"]),
+        module("Policy", ["CLibcrypto", "Rego", "Identity", "Octets", "PacketHeaders"]),
 
         // Where the stages meet.
         module("Enforcement", ["Octets", "PacketHeaders", "WireProtocols", "Flow", "Identity", "Policy"]),
