@@ -73,7 +73,7 @@ let package = Package(
         module("KernelRules", ["CNetfilter", "Netlink", "PacketHeaders", "Configuration"]),
         module("PolicySources", ["Policy", "Rego", yams]),
         module("DecisionLog", ["CUnixSocket", "PacketHeaders", "Policy", "Identity"]),
-        module("Control", ["CUnixSocket", "DecisionLog", "Identity", nioCore, nioPosix, nioHTTP1]),
+        module("Control", ["DecisionLog", "Identity", "Policy", nioCore, nioPosix, nioHTTP1]),
         module("Confinement", ["CConfinement"]),
 
         .executableTarget(
@@ -114,8 +114,8 @@ let package = Package(
         tests("Configuration", ["Identity", "PacketHeaders"]),
         tests("KernelRules", ["Netlink", "PacketHeaders", "NetworkLab"]),
         tests("PolicySources", ["Policy", "Rego", "Identity", "PacketHeaders"]),
-        tests("DecisionLog"),
-        tests("Control"),
+        tests("DecisionLog", ["Identity", "PacketHeaders", "Policy"]),
+        tests("Control", ["DecisionLog", "Identity", "PacketHeaders", "Policy"]),
         tests("Confinement", ["confinement-launcher", "confinement-probe"]),
     ],
     cxxLanguageStandard: .cxx17

@@ -9,10 +9,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#ifndef SO_PEERPIDFD
-#define SO_PEERPIDFD 77 // asm-generic/socket.h
-#endif
-
 int unix_event_descriptor(void) {
     return eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 }
@@ -48,21 +44,4 @@ int unix_send_sealed(int descriptor, const void *bytes, size_t length) {
     close(memory);
     errno = error;
     return status;
-}
-
-int unix_peer_credentials(int descriptor, int32_t *pid, uint32_t *uid, uint32_t *gid) {
-    struct ucred credentials;
-    socklen_t length = sizeof credentials;
-    if (getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &credentials, &length) != 0) return -1;
-    *pid = credentials.pid;
-    *uid = credentials.uid;
-    *gid = credentials.gid;
-    return 0;
-}
-
-int unix_peer_pidfd(int descriptor) {
-    int passed = -1;
-    socklen_t length = sizeof passed;
-    if (getsockopt(descriptor, SOL_SOCKET, SO_PEERPIDFD, &passed, &length) != 0) return -1;
-    return passed;
 }

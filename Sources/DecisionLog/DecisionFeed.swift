@@ -16,6 +16,9 @@ public final class DecisionFeed: Sendable {
         var next = 0
         var followers: [Int: Follower] = [:]
         var lastFollower = 0
+
+        /// `next` is the place of the oldest one once `recent` is full, and 0 before.
+        var inOrder: [DecisionRecord] { Array(recent[next...] + recent[..<next]) }
     }
 
     private struct Follower {
@@ -45,25 +48,27 @@ public final class DecisionFeed: Sendable {
 
     /// The last records, oldest first.
     public func recent() -> [DecisionRecord] {
-        state.withLock { Array($0.recent[$0.next...] + $0.recent[..<$0.next]) }
+        state.withLock { $0.inOrder }
     }
 
-    /// The records from now on, at most `followerLimit` of which wait for the follower.
-    public func follow() -> AsyncStream<Element> {
+    /// The last records, oldest first, and those that come after them, at most `followerLimit` of which wait for the
+    /// follower.
+    public func follow() -> (recent: [DecisionRecord], stream: AsyncStream<Element>) {
         let (stream, continuation) = AsyncStream.makeStream(
             of: Element.self, bufferingPolicy: .bufferingOldest(followerLimit))
-        let number = state.withLock { state in
+        let (number, recent) = state.withLock { state in
             state.lastFollower += 1
             state.followers[state.lastFollower] = Follower(continuation: continuation)
-            return state.lastFollower
+            return (state.lastFollower, state.inOrder)
         }
         continuation.onTermination = { [self] _ in
             state.withLock { $0.followers[number] = nil }
         }
-        return stream
+        return (recent, stream)
     }
 
-    func publish(_ record: DecisionRecord) {
+    /// Gives a record to everybody; called by the log thread.
+    package func publish(_ record: DecisionRecord) {
         state.withLock { state in
             if state.recent.count < kept {
                 state.recent.append(record)
@@ -76,7 +81,7 @@ public final class DecisionFeed: Sendable {
     }
 
     /// Ends every follower's stream.
-    func finish() {
+    package func finish() {
         let followers = state.withLock { state in
             defer { state.followers = [:] }
             return state.followers.values.map { $0.continuation }

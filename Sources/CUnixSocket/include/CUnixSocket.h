@@ -11,10 +11,3 @@ int unix_event_descriptor(void);
 /// Sends `length` bytes as a sealed memfd in the control message of an empty datagram on the connected socket
 /// `descriptor`: the form that journald's native protocol has for records larger than a datagram.
 int unix_send_sealed(int descriptor, const void *bytes, size_t length);
-
-/// Who connected the peer of `descriptor` (SO_PEERCRED).
-int unix_peer_credentials(int descriptor, int32_t *pid, uint32_t *uid, uint32_t *gid);
-
-/// A pidfd of the process that connected the peer of `descriptor` (SO_PEERPIDFD, Linux 6.5); errno ENOPROTOOPT where the
-/// kernel has none.
-int unix_peer_pidfd(int descriptor);

@@ -1,0 +1,105 @@
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+
+/// Asks a running daemon. One connection a request.
+public struct ControlClient: Sendable {
+    private let path: String
+
+    /// A client of the socket at `path`.
+    public init(path: String) {
+        self.path = path
+    }
+
+    /// `GET /v1/status`.
+    public func status() async throws(ControlError) -> StatusReport {
+        try await report("/v1/status")
+    }
+
+    /// `GET /v1/agents`.
+    public func agents() async throws(ControlError) -> AgentsReport {
+        try await report("/v1/agents")
+    }
+
+    /// `GET /v1/flows`.
+    public func flows(_ query: FlowQuery = FlowQuery()) async throws(ControlError) -> FlowsReport {
+        let agent = query.agent.map { "&agent=" + Self.encoded($0) } ?? ""
+        return try await report("/v1/flows?limit=\(query.limit)" + agent)
+    }
+
+    /// The body of the answer to `GET target`, at most 64 MiB.
+    public func get(_ target: String) async throws(ControlError) -> [UInt8] {
+        do {
+            return try await fetch(target)
+        } catch let error as ControlError {
+            throw error
+        } catch let error as IOError {
+            throw .notRunning(path: path, reason: error.description)
+        } catch {
+            throw .unexpected(path: path, reason: "\(error)")
+        }
+    }
+
+    private func report<Report: Decodable>(_ target: String) async throws(ControlError) -> Report {
+        let bytes = try await get(target)
+        do {
+            return try ControlCoding.decode(Report.self, from: bytes)
+        } catch {
+            throw .unexpected(path: path, reason: "\(error)")
+        }
+    }
+
+    private func fetch(_ target: String) async throws -> [UInt8] {
+        guard SocketAddress(path) != nil else { throw ControlError.pathTooLong(path: path) }
+        let stream = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .connect(unixDomainSocketPath: path) { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHTTPClientHandlers()
+                    return try NIOAsyncChannel<HTTPClientResponsePart, HTTPClientRequestPart>(
+                        wrappingChannelSynchronously: channel)
+                }
+            }
+        return try await stream.executeThenClose { inbound, outbound in
+            let headers: HTTPHeaders = ["host": "localhost", "connection": "close"]
+            try await outbound.write(
+                .head(HTTPRequestHead(version: .http1_1, method: .GET, uri: target, headers: headers)))
+            try await outbound.write(.end(nil))
+            return try await receive(inbound)
+        }
+    }
+
+    private func receive(_ inbound: NIOAsyncChannelInboundStream<HTTPClientResponsePart>) async throws -> [UInt8] {
+        var body: [UInt8] = []
+        var status = HTTPResponseStatus.ok
+        var isComplete = false
+        for try await part in inbound {
+            switch part {
+            case .head(let head): status = head.status
+            case .body(let bytes): body += bytes.readableBytesView
+            case .end: isComplete = true
+            }
+            guard body.count <= largestAnswer else {
+                throw ControlError.unexpected(path: path, reason: "more than \(largestAnswer) bytes")
+            }
+        }
+        guard isComplete else { throw ControlError.unexpected(path: path, reason: "it ended early") }
+        guard status == .ok else {
+            if let problem = try? ControlCoding.decode(ProblemDocument.self, from: body) {
+                throw ControlError.problem(problem)
+            }
+            throw ControlError.unexpected(path: path, reason: "status \(status.code)")
+        }
+        return body
+    }
+
+    private static func encoded(_ text: String) -> String {
+        text.utf8.map { byte in
+            let isPlain =
+                (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte)
+                || byte == 0x2D || byte == 0x2E || byte == 0x5F
+            return isPlain ? String(UnicodeScalar(byte)) : "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16)
+        }.joined()
+    }
+}
+
+private let largestAnswer = 64 << 20

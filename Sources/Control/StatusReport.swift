@@ -1,0 +1,213 @@
+// Control: what an operator may ask the running daemon.
+//
+// HTTP/1.1 and JSON on a Unix socket: `ControlServer` in the daemon, `ControlClient` in the command line, and the reports
+// that go between them. `PeerCheck` decides from the kernel's facts whether the process at the other end may ask: one
+// inside a confined cgroup, under a confined uid or in another pid or user namespace may not, even as uid 0. What the
+// answers say comes from the daemon through `ControlDelegate`; nothing here touches a packet, and a queue thread never
+// waits for it.
+//
+// Imports DecisionLog and Identity, NIO for the socket and HTTP, FoundationEssentials for JSON.
+
+public import DecisionLog
+
+/// What is enforced right now: `GET /v1/status`. Keys in JSON are in snake case; a key is absent when its fact is unknown.
+public struct StatusReport: Hashable, Sendable, Codable {
+    /// The daemon's version.
+    public var version: String
+    /// The daemon's process id.
+    public var pid: Int32
+    /// When it began to decide: RFC 3339, UTC.
+    public var startedAt: String
+    /// Whole seconds since then.
+    public var uptimeSeconds: UInt64
+    /// Whether confined flows are decided now: the rules are in place, the queues are bound and a policy is loaded.
+    public var isEnforcing: Bool
+    /// What is wrong, each with its remedy; empty where all is well.
+    public var problems: [String]
+    /// The policy.
+    public var policy: PolicyReport
+    /// The kernel rules.
+    public var rules: RulesReport
+    /// Each queue, in the order of their numbers.
+    public var queues: [QueueReport]
+    /// The flows.
+    public var flows: FlowCounters
+    /// How many agents the configuration names.
+    public var agents: Int
+    /// The log.
+    public var log: LogCounters
+
+    /// A report of a daemon that has just begun; everything that is not given is zero or unknown.
+    public init(version: String, pid: Int32, startedAt: String, uptimeSeconds: UInt64, isEnforcing: Bool) {
+        self.version = version
+        self.pid = pid
+        self.startedAt = startedAt
+        self.uptimeSeconds = uptimeSeconds
+        self.isEnforcing = isEnforcing
+        problems = []
+        policy = PolicyReport()
+        rules = RulesReport()
+        queues = []
+        flows = FlowCounters()
+        agents = 0
+        log = LogCounters()
+    }
+}
+
+/// The policy in force.
+public struct PolicyReport: Hashable, Sendable, Codable {
+    /// Its revision; nil where none was ever loaded, and everything is refused.
+    public var revision: String?
+    /// Its directory.
+    public var directory: String?
+    /// When it was loaded: RFC 3339, UTC.
+    public var loadedAt: String?
+    /// Why a later one was not taken.
+    public var error: String?
+
+    /// No policy.
+    public init() {}
+}
+
+/// The kernel rules.
+public struct RulesReport: Hashable, Sendable, Codable {
+    /// Whether the table is in place as it should be; nil where it was not looked at.
+    public var isInPlace: Bool?
+    /// How packets are queued: `nft_queue` or `xt_NFQUEUE`.
+    public var backend: String?
+    /// How often somebody else changed them since the start.
+    public var tamperings: UInt64 = 0
+    /// What is wrong with them.
+    public var error: String?
+
+    /// Nothing known.
+    public init() {}
+}
+
+/// One packet queue.
+public struct QueueReport: Hashable, Sendable, Codable {
+    /// Its number.
+    public var number: UInt16
+    /// Packets that wait now.
+    public var waiting: UInt64 = 0
+    /// Packets that were taken from it.
+    public var received: UInt64 = 0
+    /// Packets that the kernel dropped because it was full.
+    public var dropped: UInt64 = 0
+    /// Packets that the kernel could not hand over (`ENOBUFS` on the socket).
+    public var undelivered: UInt64 = 0
+    /// Packets that came cut off and were refused.
+    public var truncated: UInt64 = 0
+
+    /// A queue that nothing has passed.
+    public init(number: UInt16) {
+        self.number = number
+    }
+}
+
+/// Counts of flows and decisions.
+public struct FlowCounters: Hashable, Sendable, Codable {
+    /// Flows in the table now.
+    public var live: UInt64 = 0
+    /// How many it can hold.
+    public var limit: UInt64 = 0
+    /// Decisions that allowed, since the start.
+    public var allowed: UInt64 = 0
+    /// Decisions that refused, since the start.
+    public var refused: UInt64 = 0
+    /// Refusals by reason.
+    public var refusedByReason: [String: UInt64] = [:]
+    /// Flows that made room for others before they were decided.
+    public var evicted: UInt64 = 0
+
+    /// All zero.
+    public init() {}
+}
+
+/// One agent: an element of `GET /v1/agents`.
+public struct AgentReport: Hashable, Sendable, Codable {
+    /// Its id.
+    public var id: String
+    /// Its labels.
+    public var labels: [String: String]
+    /// What ties traffic to it, readable: `cgroup /sallyport.slice/…`, `uid 1001`.
+    public var selectors: [String]
+    /// Its flows in the table now.
+    public var liveFlows: UInt64 = 0
+    /// Decisions that allowed, since the start.
+    public var allowed: UInt64 = 0
+    /// Decisions that refused, since the start.
+    public var refused: UInt64 = 0
+
+    /// An agent that has done nothing yet.
+    public init(id: String, labels: [String: String], selectors: [String]) {
+        self.id = id
+        self.labels = labels
+        self.selectors = selectors
+    }
+}
+
+/// The agents: `GET /v1/agents`.
+public struct AgentsReport: Hashable, Sendable, Codable {
+    /// In the order of the configuration.
+    public var agents: [AgentReport]
+
+    /// A report of these agents.
+    public init(agents: [AgentReport]) {
+        self.agents = agents
+    }
+}
+
+/// One flow of the table.
+public struct FlowReport: Hashable, Sendable, Codable {
+    /// Its agent; nil where it has none.
+    public var agent: String?
+    /// `undecided`, `allowed` or `refused`.
+    public var state: String
+    /// `tcp` or `udp`.
+    public var transport: String
+    /// The source address.
+    public var source: String
+    /// The source port.
+    public var sourcePort: UInt16
+    /// The destination address.
+    public var address: String
+    /// The destination port.
+    public var port: UInt16
+    /// The name it asked for, escaped as in records.
+    public var host: String?
+    /// `tls`, `http`, `dns`.
+    public var `protocol`: String?
+    /// The id of its last decision.
+    public var decision: String?
+    /// Whole seconds since its first packet.
+    public var ageSeconds: UInt64
+
+    /// A flow from what is always known.
+    public init(
+        state: String, transport: String, source: String, sourcePort: UInt16, address: String, port: UInt16,
+        ageSeconds: UInt64
+    ) {
+        self.state = state
+        self.transport = transport
+        self.source = source
+        self.sourcePort = sourcePort
+        self.address = address
+        self.port = port
+        self.ageSeconds = ageSeconds
+    }
+}
+
+/// The flows: `GET /v1/flows`.
+public struct FlowsReport: Hashable, Sendable, Codable {
+    /// How many there are.
+    public var total: UInt64
+    /// The ones that are shown.
+    public var flows: [FlowReport]
+
+    /// A report of these flows.
+    public init(total: UInt64, flows: [FlowReport]) {
+        self.total = total
+        self.flows = flows
+    }
+}
