@@ -8,8 +8,9 @@ import dataclasses
 import traceback
 
 from .lab import FAMILIES, HOOKS
+from .streams import Stream, converse
 from .waiting import TimedOut, until
-from . import topology, web
+from . import servers, topology, web
 
 ATTEMPTS = []
 """All tests, in the order in which their modules are imported."""
@@ -86,8 +87,12 @@ class Test:
 
     def __init__(self, lab, attempt, place, laters):
         self.lab, self.attempt, self.place = lab, attempt, place
-        self._laters = laters
+        self._laters, self.variant = laters, None
         self.title = f"{attempt.number} {attempt.promise}" + ("" if attempt.once else f" ({place})")
+
+    def title_of(self, variant):
+        """Says which of its variants a test is at; a failure names it."""
+        self.variant = variant
 
     @property
     def unprotected(self):
@@ -106,6 +111,13 @@ class Test:
         mark = self.lab.journal.mark() if self.lab.journal else 0
         return Target(self.place.at(last), self.lab.port(kind), name or f"{token}.{domain}", token,
                       "udp" if kind == "udp" else "tcp", mark)
+
+    def say(self, target, *parts, answered=False, actor=None, **options):
+        """Opens a socket to a target as the agent, sends `parts` one call each, and reads until the connection ends; with
+        `answered` (and where nothing enforces) until something came back."""
+        enough = (lambda received: received) if answered or self.unprotected else (lambda received: False)
+        return self.place.call(
+            lambda: converse(lambda: Stream(target.address, target.port, **options), *parts, enough=enough), actor)
 
     def expect(self, condition, what):
         """Breaks the test with `what` when the condition does not hold."""
@@ -128,6 +140,9 @@ class Test:
         if self.unprotected:
             self.expect(count > 0 if secret is None else secret in kept,
                         f"unprotected, but the attempt did not get out: {ending}, {count} bytes arrived")
+            if secret is not None and target.transport == "tcp" and target.port in (*servers.QUIET, *servers.ECHO):
+                until(lambda: any(secret in s for s in self.lab.recorder.streams(target.port)),
+                      "the server's application to read what the attempt smuggles")
             return None
         if secret is None:
             self.expect(count == 0, f"{count} payload bytes reached the destination: {kept[:80]!r}; the client saw {ending}")
@@ -136,7 +151,7 @@ class Test:
         if told:
             self.expect(ending is not None and ending.is_refusal, f"the client was not told at once, it saw {ending}")
         record = self.record(target, "deny", *reasons, host=host, agent=agent)
-        self._laters.append(_Later(self.title, target, secret, secret is None, exactly))
+        self._laters.append(_Later(self.title + (f" [{self.variant}]" if self.variant else ""), target, secret, secret is None, exactly))
         return record
 
     def passed(self, target, ending, received=None, sent=None):
@@ -171,6 +186,13 @@ class Test:
         if wanted:
             self.expect(record.get("SALLYPORT_AGENT") == wanted, f"the record names agent {record.get('SALLYPORT_AGENT')!r}, not {wanted!r}")
         return record
+
+    def clean(self, record):
+        """A record is one clean record: every field is printable text of a sane length, on one line."""
+        for field, value in record.items():
+            if field == "MESSAGE" or field.startswith("SALLYPORT_"):
+                self.expect(value.isprintable() and not value.startswith("BINARY:"), f"{field} carries raw bytes: {value[:120]!r}")
+                self.expect(len(value) <= 4096, f"{field} has {len(value)} characters")
 
     def records(self, target, verdict=None):
         """All records of a target so far."""
@@ -231,8 +253,9 @@ class Runner:
             self.skipped.append(test.title)
             self._report("skip", test.title, reason)
         except Exception as error:
-            self.failed.append(test.title)
-            self._report("FAIL", test.title, error if isinstance(error, (Broken, TimedOut)) else traceback.format_exc())
+            title = test.title + (f" [{test.variant}]" if test.variant else "")
+            self.failed.append(title)
+            self._report("FAIL", title, error if isinstance(error, (Broken, TimedOut)) else traceback.format_exc())
             self._recover(test)
         else:
             self.passed.append(test.title)

@@ -69,6 +69,11 @@ class Gate:
     def __init__(self):
         self._read, self._write = os.pipe()
 
+    @property
+    def descriptor(self):
+        """Readable once the gate is open."""
+        return self._read
+
     def open(self):
         """Opens the gate for good."""
         os.write(self._write, b"x")

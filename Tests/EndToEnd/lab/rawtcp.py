@@ -79,36 +79,47 @@ class PacketSocket:
 class RawTCP:
     """One connection. `segment` sends what it is told; the rest is an honest peer."""
 
-    def __init__(self, source, address, port, mss=1400, timestamps=False, syn_payload=b"", interface="vbot"):
+    def __init__(self, source, address, port, mss=1400, timestamps=False):
+        self.prepare(source, address, port, mss, timestamps)
+        self._connect()
+
+    def prepare(self, source, address, port, mss=1400, timestamps=False):
+        """Everything but the handshake."""
         self.source, self.address, self.port = source, address, port
         self.source_port = random.randrange(50000, 60000)
         self.out = PacketSocket()
         self._in = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
-        self._in.bind((interface, 3))
+        self._in.bind(("vbot", 3))
         self.mss, self.timestamps = mss, timestamps
         self.start = random.getrandbits(32)
         self.clock = 1_000_000
         self.received, self.ending = bytearray(), None
         self._next, self._peer_time, self._acked, self._peer_start = None, 0, 0, None
         self._real, self._read = [], 0
-        self.acknowledgements = 0
-        self._connect(syn_payload)
+
+    @property
+    def is_open(self):
+        """Whether the server has answered the SYN."""
+        return self._next is not None
 
     @property
     def acked(self):
         """How many bytes of the stream the server has acknowledged."""
         return max(0, self._acked - 1)
 
-    def _connect(self, payload):
-        options = struct.pack("!BBH", 2, 4, self.mss) + self._time_option(0)
+    def send_syn(self, payload=b""):
+        """Sends a SYN, with data if that is the attack."""
+        self._emit(self.start, 0, SYN, payload, struct.pack("!BBH", 2, 4, self.mss) + self._time_option(0))
+
+    def _connect(self):
         deadline = Deadline()
         while self._next is None and self.ending is None:
-            self._emit(self.start, 0, SYN, payload, options)
-            self.pump(lambda: self._next is not None, 1.0)
+            self.send_syn()
+            self.pump(lambda: self.is_open, 1.0)
             if deadline.expired():
                 self.ending = streams.Ending("timeout", detail="no SYN-ACK")
         self._raise_if_ended()
-        self._emit(self.start + 1, self._next, ACK)
+        self._emit(self.start + 1, self._next, ACK, options=self._time_option(0))
 
     def _time_option(self, age):
         if not self.timestamps:
@@ -240,7 +251,6 @@ class RawTCP:
                 else:
                     self._emit(self.start + self._acked, self._next, ACK, options=self._time_option(0))
         if flags & ACK:
-            self.acknowledgements += 1
             advance = (acknowledgement - self.start) & 0xFFFFFFFF
             if advance < 1 << 31:
                 self._acked = max(self._acked, advance)

@@ -74,8 +74,8 @@ class Stream:
         self.socket.close()
 
 
-def converse(open_stream, *parts, until_bytes=None, count=None):
-    """Sends `parts` one call each, then reads until the end, `until_bytes`, or `count` bytes; returns the `Ending`."""
+def converse(open_stream, *parts, enough=lambda received: False):
+    """Sends `parts` one call each, then reads until the end or `enough(received)`; returns the `Ending`."""
     received = b""
     try:
         stream = open_stream()
@@ -83,7 +83,7 @@ def converse(open_stream, *parts, until_bytes=None, count=None):
             stream.send(part)
         deadline = Deadline()
         while not deadline.expired():
-            if (until_bytes is not None and until_bytes in received) or (count is not None and len(received) >= count):
+            if enough(received):
                 stream.close()
                 return Ending("open", received)
             part = stream.receive()
@@ -119,6 +119,18 @@ class TLS:
         except ssl.SSLWantReadError:
             pass
         return self._out.read()
+
+    def next_flight(self):
+        """What the client wants to send next, not yet sent: after a HelloRetryRequest the second ClientHello."""
+        while True:
+            self._in.write(self.stream.receive())
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                pass
+            data = self._out.read()
+            if data:
+                return data
 
     def finish(self):
         """The rest of the handshake, after the test sent the first flight."""
@@ -193,3 +205,8 @@ def request(host, path="/", method="GET", headers=(), version="1.1", body=b""):
 def readable(descriptor, seconds):
     """Whether something can be read within `seconds`."""
     return bool(select.select([descriptor], [], [], seconds)[0])
+
+
+def readable_any(descriptors, seconds):
+    """Which of these can be read, within `seconds`."""
+    return select.select(descriptors, [], [], seconds)[0]

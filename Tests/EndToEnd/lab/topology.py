@@ -37,7 +37,7 @@ net.ipv6.conf.all.accept_dad=0
 net.ipv6.conf.default.accept_dad=0
 net.ipv4.conf.all.rp_filter=0
 net.ipv4.conf.default.rp_filter=0
-net.ipv4.tcp_fastopen=0x603
+net.ipv4.tcp_fastopen=0x607
 net.ipv4.icmp_ratelimit=0
 net.ipv6.icmp.ratelimit=0
 net.core.somaxconn=4096
@@ -117,8 +117,7 @@ class Topology:
         self.hop.command("nft", "-f", "-", text="table inet losses { chain forward { type filter hook forward priority 0; policy accept; }; }")
 
     def lose(self, rule):
-        """Adds a rule to the router that loses packets, e.g. `tcp dport 20001 @ih,0,8 0x16 limit rate ...`; returns its
-        removal. The rule needs `counter name`-less: use `lost` to see what it dropped."""
+        """Adds a rule to the router that loses packets; it has to end with `counter drop`, so that `lost` can tell."""
         self.hop.command("nft", "add", "rule", "inet", "losses", "forward", *rule.split())
 
     def stop_losing(self):
@@ -126,9 +125,9 @@ class Topology:
         self.hop.command("nft", "flush", "chain", "inet", "losses", "forward")
 
     def lost(self):
-        """How many packets the router lost since `lose`; its rules must contain `counter`."""
+        """How many packets the router lost since `lose`."""
         words = self.hop.command("nft", "list", "chain", "inet", "losses", "forward").stdout.split()
-        return sum(int(words[i + 1]) for i, word in enumerate(words) if word == "packets")
+        return sum(int(words[i + 2]) for i, word in enumerate(words) if word == "counter")
 
     def close(self):
         """Takes the network down."""

@@ -1,5 +1,4 @@
-"""The outside world's web: nginx with TLS 1.2 and 1.3 and plain HTTP, on a range of ports each, and openssl s_server for
-HelloRetryRequest. Certificates are made when the lab starts and never leave its directory."""
+"""The outside world's web: nginx with TLS 1.2 and 1.3 and plain HTTP, on a range of ports each. Certificates are made when the lab starts and never leave its directory."""
 
 import hashlib
 import os
@@ -16,8 +15,8 @@ HTTP = range(40000, 40400)
 """Ports where nginx speaks plain HTTP; 80 as well."""
 HTTPS_12 = range(30400, 30440)
 """Ports where nginx speaks TLS 1.2 only."""
-RETRY = range(30500, 30504)
-"""Ports where openssl s_server answers with a HelloRetryRequest (it wants P-384)."""
+RETRY = range(30500, 30540)
+"""Ports where nginx wants P-384 and so answers an X25519 share with a HelloRetryRequest."""
 
 ALLOWED, REFUSED = "allowed.test", "refused.test"
 """The two domains; the lab's policy allows the first one and all names under it."""
@@ -26,7 +25,7 @@ BIG = 48 << 20
 """Bytes of the large file: many times what any window or queue holds."""
 
 _NGINX = """
-user nobody nogroup; worker_processes 1; pid {root}/nginx.pid; error_log {root}/nginx-error.log;
+master_process off; pid {root}/nginx.pid; error_log {root}/nginx-error.log;
 worker_rlimit_nofile 16384; daemon off;
 events {{ worker_connections 8192; }}
 http {{
@@ -46,6 +45,10 @@ http {{
     listen {https12} ssl; listen [::]:{https12} ssl; ssl_protocols TLSv1.2; server_name _;
     location / {{ return 200 "host=$host sni=$ssl_server_name proto=$ssl_protocol\\n"; }}
   }}
+  server {{
+    listen {retry} ssl; listen [::]:{retry} ssl; ssl_protocols TLSv1.3; ssl_ecdh_curve secp384r1; server_name _;
+    location / {{ return 200 "host=$host sni=$ssl_server_name proto=$ssl_protocol curve=$ssl_curves\\n"; }}
+  }}
 }}
 """
 
@@ -60,13 +63,10 @@ class Web:
         self._files()
         configuration = root / "nginx.conf"
         span = lambda ports: f"{ports[0]}-{ports[-1]}"
-        configuration.write_text(_NGINX.format(root=root, https=span(HTTPS), http=span(HTTP), https12=span(HTTPS_12)))
+        configuration.write_text(_NGINX.format(root=root, https=span(HTTPS), http=span(HTTP), https12=span(HTTPS_12), retry=span(RETRY)))
         with open(root / "nginx.out", "wb") as out:
             net.spawn("nginx", "-c", configuration, "-p", root, stdout=out, stderr=out)
-            for port in RETRY:
-                net.spawn("openssl", "s_server", "-accept", f"[::]:{port}", "-cert", root / "server.pem", "-key",
-                          root / "server.key", "-groups", "P-384", "-tls1_3", "-rev", "-quiet", stdout=out, stderr=out)
-        for port in (443, 80, HTTPS[0], HTTP[0], HTTPS_12[0], *RETRY):
+        for port in (443, 80, HTTPS[0], HTTP[0], HTTPS_12[0], RETRY[0]):
             until(lambda port=port: net.call(lambda: _listens(port)), f"the web server on port {port} ({root}/nginx.out)")
 
     def _certificates(self):

@@ -64,6 +64,11 @@ class Wire:
         self.settle()
         return self._link.ask("seen", transport, address, port)
 
+    def in_syn(self, address, port):
+        """How many payload bytes arrived in SYN segments at a TCP destination."""
+        self.settle()
+        return self._link.ask("in_syn", "tcp", address, port)
+
     def other(self, protocol):
         """How many packets of another IP protocol number arrived."""
         self.settle()
@@ -140,11 +145,13 @@ class _Record:
             token, processor = struct.unpack("!II", payload)
             self.beacons.setdefault(token, set()).add(processor)
             return
-        flow = self.flows.setdefault((name, str(ipaddress.ip_address(address)), port), [0, 0, bytearray(), 0])
+        flow = self.flows.setdefault((name, str(ipaddress.ip_address(address)), port), [0, 0, bytearray(), 0, 0])
         flow[3] += 1
         if payload:
             flow[0] += len(payload)
             flow[1] += 1
+            if name == "tcp" and packet[start + 13] & 2:
+                flow[4] += len(payload)
             if len(flow[2]) < _KEPT:
                 flow[2] += payload
 
@@ -161,9 +168,9 @@ class _Record:
                 select.select([sniffer], [], [], 0.005)
                 self.drain(sniffer)
             return False
-        if kind in ("payload", "seen"):
-            flow = self.flows.get((request[1], str(ipaddress.ip_address(request[2])), request[3]), [0, 0, b"", 0])
-            return flow[3] if kind == "seen" else [flow[0], flow[1], bytes(flow[2]).hex()]
+        if kind in ("payload", "seen", "in_syn"):
+            flow = self.flows.get((request[1], str(ipaddress.ip_address(request[2])), request[3]), [0, 0, b"", 0, 0])
+            return {"seen": flow[3], "in_syn": flow[4], "payload": [flow[0], flow[1], bytes(flow[2]).hex()]}[kind]
         if kind == "other":
             return self.protocols.get(request[1], 0)
         return True
