@@ -87,7 +87,7 @@ let package = Package(
             name: "sallyport",
             dependencies: [
                 "Enforcement", "Netlink", "KernelRules", "PolicySources", "DecisionLog", "Control", "Configuration",
-                "Confinement", "Rego", argumentParser,
+                "Confinement", "Identity", "Rego", argumentParser,
             ],
             swiftSettings: swiftSettings),
         .executableTarget(name: "rego-conformance", dependencies: ["Rego", argumentParser], swiftSettings: swiftSettings),

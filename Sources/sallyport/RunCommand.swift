@@ -1,0 +1,151 @@
+import ArgumentParser
+import Configuration
+import Confinement
+import Glibc
+import Identity
+
+/// `sallyport run`: a command, confined, as an agent.
+struct RunCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "run",
+        abstract: "Run a command confined, as an agent.",
+        discussion: """
+            The command runs in the agent's cgroup, as USER, without capabilities, without raw and packet sockets, and \
+            without a way out of the cgroup. It takes the place of this process: signals and the exit code are its own.
+            """)
+
+    @Option(name: .long, help: ArgumentHelp("The agent's id in the configuration.", valueName: "ID"))
+    var agent: String
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp("Whom the command runs as, a name or a number; never root.", valueName: "USER"))
+    var user: String?
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "A path below /run that the command may see, such as /run/postgresql; can be repeated.", valueName: "PATH"))
+    var expose: [String] = []
+
+    @Option(name: .long, help: ArgumentHelp("The configuration.", valueName: "FILE"))
+    var config = Configuration.defaultPath
+
+    @Argument(parsing: .postTerminator, help: "What to run, after --.")
+    var command: [String] = []
+
+    func run() throws {
+        do {
+            try start()
+        } catch let error as ConfinementError {
+            throw refuse("\(error)", error.exitStatus)
+        } catch let error as ConfigurationError {
+            for problem in error.problems { Self.say("sallyport: run: \(problem)") }
+            throw ExitCode(2)
+        }
+    }
+
+    private func start() throws {
+        guard !command.isEmpty else { throw refuse("no command: there is nothing to run (give it after --)", 2) }
+        guard geteuid() == 0 else {
+            throw refuse("not root: confining a process takes root's rights (use sudo; --user says whom it becomes)", 2)
+        }
+        let configuration = try Configuration.load(path: config)
+        guard configuration.agents.contains(where: { $0.id == agent }) else {
+            let known = configuration.agents.map(\.id).joined(separator: ", ")
+            throw refuse(
+                "\(agent): no such agent in \(config) (\(known.isEmpty ? "none is listed there" : "it has \(known)"))",
+                2)
+        }
+        guard let user else {
+            let caller = getenv("SUDO_USER").map { String(cString: $0) }
+            let example = caller.map { $0 == "root" ? "bot" : $0 } ?? "bot"
+            throw refuse("--user is missing: an agent never runs as root (add --user \(example))", 2)
+        }
+        var confinement = Confinement(
+            cgroup: SystemdName.path(ofAgent: agent, in: configuration.slice), user: try TargetUser.named(user))
+        confinement.hiddenDirectories = ["/etc/sallyport", configuration.policy.directory]
+        confinement.exposedPaths = expose
+
+        try enterCgroup(confinement.cgroup, slice: configuration.slice)
+        if !Self.isListening(configuration.control.socket) {
+            Self.say(
+                "sallyport: run: sallyportd does not answer on \(configuration.control.socket): whatever the command opens "
+                    + "is refused meanwhile (systemctl start sallyportd)")
+        }
+        for remark in try confinement.apply() { Self.say("sallyport: run: \(remark)") }
+        try Confinement.execute(command, environment: confinement.user.environment(from: Self.environment))
+    }
+
+    /// Puts this process into the agent's cgroup. A service that is in the agent's slice is there already; on a systemd host
+    /// this process otherwise becomes `systemd-run`, and then itself again in a scope; elsewhere the cgroup is ours to make.
+    private func enterCgroup(_ cgroup: String, slice: String) throws {
+        let hierarchy = try CgroupHierarchy.current()
+        let current = try hierarchy.pathOfProcess()
+        if current == cgroup || current.hasPrefix(cgroup + "/") { return }
+        guard SystemdScope.isAvailable else { return try hierarchy.enter(cgroup) }
+        guard getenv(Self.scopeVariable) == nil else {
+            throw refuse(
+                "systemd put the process into \(current) and not below \(cgroup) (is systemd in a container here?)", 1)
+        }
+        var environment = Self.environment
+        environment[Self.scopeVariable] = "1"
+        try Confinement.execute(
+            SystemdScope.command(
+                slice: SystemdName.slice(ofAgent: agent, in: slice), agent: agent,
+                running: [try Self.ownPath()] + CommandLine.arguments.dropFirst()),
+            environment: environment)
+    }
+
+    private static var environment: [String: String] {
+        var result: [String: String] = [:]
+        var next = environ
+        while let entry = next.pointee {
+            let text = String(cString: entry)
+            if let equals = text.firstIndex(of: "="), text[..<equals] != scopeVariable {
+                result[String(text[..<equals])] = String(text[text.index(after: equals)...])
+            }
+            next += 1
+        }
+        return result
+    }
+
+    private static func ownPath() throws -> String {
+        guard let path = realpath("/proc/self/exe", nil) else {
+            throw ConfinementError("/proc/self/exe", String(cString: strerror(errno)), "mount /proc")
+        }
+        defer { free(path) }
+        return String(cString: path)
+    }
+
+    private static func isListening(_ path: String) -> Bool {
+        let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        guard descriptor >= 0 else { return false }
+        defer { close(descriptor) }
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        let fits = withUnsafeMutableBytes(of: &address.sun_path) { field in
+            guard path.utf8.count < field.count else { return false }
+            field.copyBytes(from: path.utf8)
+            return true
+        }
+        return fits
+            && withUnsafePointer(to: &address) { pointer in
+                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size)) == 0
+                }
+            }
+    }
+
+    private func refuse(_ text: String, _ status: Int32) -> ExitCode {
+        Self.say("sallyport: run: \(text)")
+        return ExitCode(status)
+    }
+
+    private static func say(_ text: String) {
+        let bytes = Array((text + "\n").utf8)
+        _ = write(STDERR_FILENO, bytes, bytes.count)
+    }
+
+    private static let scopeVariable = "SALLYPORT_RUN_SCOPE"
+}
