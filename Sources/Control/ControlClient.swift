@@ -1,3 +1,4 @@
+import Glibc
 import NIOCore
 import NIOHTTP1
 import NIOPosix
@@ -34,7 +35,7 @@ public struct ControlClient: Sendable {
         } catch let error as ControlError {
             throw error
         } catch let error as IOError {
-            throw .notRunning(path: path, reason: error.description)
+            throw .notRunning(path: path, reason: String(cString: strerror(error.errnoCode)))
         } catch {
             throw .unexpected(path: path, reason: "\(error)")
         }
