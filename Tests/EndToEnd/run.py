@@ -63,7 +63,8 @@ def choose(only):
     if not only:
         return ATTEMPTS
     words = [w.strip() for w in only.split(",") if w.strip()]
-    return [a for a in ATTEMPTS if any(a.number == w or w.lower() in a.promise.lower() for w in words)]
+    numbers = {a.number for a in ATTEMPTS}
+    return [a for a in ATTEMPTS if any(a.number == w or (w not in numbers and w.lower() in a.promise.lower()) for w in words)]
 
 
 def missing(options):

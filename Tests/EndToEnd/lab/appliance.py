@@ -16,6 +16,9 @@ UID_AGENT = 61002
 CGROUP_AGENT_UID = 61001
 """The uid under which the agents run that are known by their cgroup."""
 
+LISTENED = 18080
+"""The port that agents may listen on, for the server's addresses alone."""
+
 CONFIG_DIRECTORY = "/etc/sallyport"
 
 
@@ -49,7 +52,9 @@ class Appliance:
                 {"id": "run-bot"},
             ],
             "listen": [
-                {"agent": "local-bot", "port": 18080, "transport": "tcp", "source": ["198.18.0.0/24", "fd00:18::/64"]},
+                {"agent": agent, "port": LISTENED, "transport": transport, "source": [
+                    f"{topology.outside(topology.SERVER, 4)}/32", f"{topology.outside(topology.SERVER, 6)}/128"]}
+                for agent in ("local-bot", "guest-bot") for transport in ("tcp", "udp")
             ],
             "resolvers": [topology.outside(topology.RESOLVER, 4), topology.outside(topology.RESOLVER, 6)],
             "queues": {"base": 8800, "count": 2, "length": 4096},
@@ -158,6 +163,11 @@ class Appliance:
         """How many packets the kernel holds for the daemon, over all queues."""
         text = self.agent.call(lambda: pathlib.Path("/proc/net/netfilter/nfnetlink_queue").read_text())
         return sum(int(line.split()[2]) for line in text.splitlines())
+
+    def queue_drops(self):
+        """How many packets the kernel dropped because a queue was full, over all queues."""
+        text = self.agent.call(lambda: pathlib.Path("/proc/net/netfilter/nfnetlink_queue").read_text())
+        return sum(int(line.split()[5]) + int(line.split()[6]) for line in text.splitlines())
 
     def tables(self):
         """The whole ruleset, without counters and handles."""

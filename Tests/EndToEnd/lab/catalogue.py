@@ -5,9 +5,11 @@ forwarded, IPv4 and IPv6) and gets a `Test`. It makes `Target`s (a destination p
 against them, and then says `refused` or `passed`."""
 
 import dataclasses
+import hashlib
 import traceback
 
 from .lab import FAMILIES, HOOKS
+from .namespaces import Failed
 from .streams import Stream, converse
 from .waiting import TimedOut, until
 from . import servers, topology, web
@@ -161,8 +163,9 @@ class Test:
         if received is not None:
             self.expect(received in ending.received, f"{received!r} is not in the answer {ending.received[:200]!r}")
         if sent is not None:
+            whole = [(len(sent), hashlib.sha256(sent).hexdigest())]
             try:
-                until(lambda: self.lab.recorder.streams(target.port) == [sent], "all bytes to arrive", 10)
+                until(lambda: self.lab.recorder.digests(target.port) == whole, "all bytes to arrive", 10)
             except TimedOut:
                 got = self.lab.recorder.streams(target.port)
                 raise Broken(f"the server got {[s[:80] for s in got]!r} ({[len(s) for s in got]} bytes), "
@@ -217,6 +220,14 @@ def check_laters(lab, laters):
     return broken
 
 
+def _told(error):
+    """A failure in few words: a broken promise by its text, an error of a client by where it was raised."""
+    if isinstance(error, (Broken, TimedOut)):
+        return str(error)
+    lines = (str(error) if isinstance(error, Failed) else traceback.format_exc()).rstrip().splitlines()
+    return "\n".join(lines[-7:])
+
+
 class Runner:
     """Runs tests and keeps count."""
 
@@ -255,7 +266,7 @@ class Runner:
         except Exception as error:
             title = test.title + (f" [{test.variant}]" if test.variant else "")
             self.failed.append(title)
-            self._report("FAIL", title, error if isinstance(error, (Broken, TimedOut)) else traceback.format_exc())
+            self._report("FAIL", title, _told(error))
             self._recover(test)
         else:
             self.passed.append(test.title)

@@ -17,7 +17,7 @@ from .waiting import Deadline, TimedOut, PATIENCE
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNS, _CLONE_NEWNET = 0x00020000, 0x40000000
-_PR_SET_PDEATHSIG, _PR_SET_KEEPCAPS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 1, 8, 47, 2
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_KEEPCAPS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 1, 4, 8, 47, 2
 _SYS_CAPSET = 126 if os.uname().machine == "x86_64" else 91
 CAP_NET_ADMIN, CAP_NET_RAW = 12, 13
 
@@ -47,6 +47,7 @@ class Actor:
             os.setresuid(self.uid, self.uid, self.uid)
             if self.capabilities:
                 self._keep_capabilities()
+            _libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)  # as an agent that was started by exec: it owns its /proc/self
             die_with_parent()  # a change of uid cleared it
 
     def _keep_capabilities(self):

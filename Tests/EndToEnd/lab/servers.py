@@ -3,13 +3,15 @@
 The recorder listens on thousands of ports, so that every attempt of a test has a destination port of its own:
 records, packets and journal entries are then told apart without guessing."""
 
-import json
+import hashlib
+import resource
 import selectors
 import select
 import socket
 import struct
 
-from .waiting import PATIENCE, TimedOut
+from .channel import Channel
+from .waiting import PATIENCE
 from . import topology
 
 QUIET = range(20000, 21600)
@@ -28,30 +30,27 @@ class Recorder:
     """The byte-recording server."""
 
     def __init__(self, net):
-        self._parent, self._child = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._channel = Channel("the recorder")
         self._task = net.start(self._serve)
-        self._ask("ready")
+        self._channel.ask("ready")
 
     def streams(self, port):
         """What each TCP connection to a port delivered to the application, oldest first."""
-        return [bytes.fromhex(s) for s in self._ask("streams", port)]
+        return [bytes.fromhex(s) for s in self._channel.ask("streams", port)]
+
+    def digests(self, port):
+        """The length and SHA-256 digest of what each TCP connection to a port delivered."""
+        return [tuple(d) for d in self._channel.ask("digests", port)]
 
     def datagrams(self, port):
         """The UDP payloads that were received at a port."""
-        return [bytes.fromhex(s) for s in self._ask("datagrams", port)]
+        return [bytes.fromhex(s) for s in self._channel.ask("datagrams", port)]
 
     def send_datagram(self, port, payload, address, to_port, source=None):
         """Sends a datagram from a UDP port of the recorder to anywhere: how an outsider, or a forged answer, knocks."""
-        self._ask("send", port, payload.hex(), address, to_port, source)
-
-    def _ask(self, *request):
-        self._parent.send(json.dumps(request).encode())
-        if not select.select([self._parent], [], [], PATIENCE)[0]:
-            raise TimedOut(f"no answer from the recorder to {request[0]}")
-        return json.loads(self._parent.recv(1 << 24))
+        self._channel.ask("send", port, payload.hex(), address, to_port, source)
 
     def _serve(self):
-        import resource
         resource.setrlimit(resource.RLIMIT_NOFILE, (16384, 16384))
         selector = selectors.EpollSelector()
         streams, datagrams, senders = {}, {}, {}
@@ -92,10 +91,12 @@ class Recorder:
                 pass
 
         def command(_):
-            kind, *rest = json.loads(self._child.recv(1 << 20))
+            kind, *rest = self._channel.take()
             answer = True
             if kind == "streams":
                 answer = [bytes(s).hex() for s in streams.get(rest[0], [])]
+            elif kind == "digests":
+                answer = [(len(s), hashlib.sha256(s).hexdigest()) for s in streams.get(rest[0], [])]
             elif kind == "datagrams":
                 answer = [d.hex() for d in datagrams.get(rest[0], [])]
             elif kind == "send":
@@ -107,7 +108,7 @@ class Recorder:
                 sender.bind((source or default, port))
                 sender.sendto(bytes.fromhex(payload), (address, to_port))
                 sender.close()
-            self._child.send(json.dumps(answer).encode())
+            self._channel.answer(answer)
 
         for port in [*QUIET, *ECHO, *BANNER]:
             listener = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=64)
@@ -122,7 +123,7 @@ class Recorder:
                 udp.bind((anywhere, port))
                 senders[(family, port)] = udp
                 selector.register(udp, selectors.EVENT_READ, receive)
-        selector.register(self._child, selectors.EVENT_READ, command)
+        selector.register(self._channel.child, selectors.EVENT_READ, command)
         while True:
             for key, _ in selector.select():
                 key.data(key.fileobj)

@@ -5,14 +5,14 @@ that was sent before it has been seen: a beacon on the agent host sends a datagr
 way, and the sniffer waits for all of them."""
 
 import ipaddress
-import json
 import os
 import select
 import socket
 import struct
 
+from .channel import Channel
 from .namespaces import Host
-from .waiting import PATIENCE, TimedOut
+from .waiting import TimedOut
 from . import topology
 
 _KEPT = 1 << 16
@@ -22,26 +22,11 @@ _BEACON_PORT = 65000
 _SO_RCVBUFFORCE = 33
 
 
-class _Link:
-    """A request and answer channel to a forked child: lines of JSON."""
-
-    def __init__(self):
-        self.parent, self.child = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-
-    def ask(self, *request):
-        """The child's answer."""
-        self.parent.send(json.dumps(request).encode())
-        if not select.select([self.parent], [], [], PATIENCE)[0]:
-            raise TimedOut(f"no answer from the sniffer to {request[0]}")
-        answer = self.parent.recv(1 << 24)
-        return json.loads(answer)
-
-
 class Wire:
     """The sniffer and its beacon."""
 
     def __init__(self, net: Host, agent: Host):
-        self._link, self._beacon_link = _Link(), _Link()
+        self._link, self._beacon_link = Channel("the sniffer"), Channel("the beacon")
         self._token = 0
         self._tasks = [net.start(self._sniff), agent.start(self._beacon)]
         self._link.ask("ready")
@@ -84,19 +69,17 @@ class Wire:
             if sniffer in ready:
                 record.drain(sniffer)
             if self._link.child in ready:
-                request = json.loads(self._link.child.recv(4096))
-                self._link.child.send(json.dumps(record.answer(request, sniffer)).encode())
+                self._link.answer(record.answer(self._link.take(), sniffer))
 
     def _beacon(self):
         processors = sorted(os.sched_getaffinity(0))
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-            sender.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, 0)
             while True:
-                token = json.loads(self._beacon_link.child.recv(4096))[0]
+                token = self._beacon_link.take()[0]
                 for processor in processors:
                     os.sched_setaffinity(0, [processor])
                     sender.sendto(struct.pack("!II", token, processor), (topology.outside(topology.SERVER, 4), _BEACON_PORT))
-                self._beacon_link.child.send(b"true")
+                self._beacon_link.answer(True)
 
     def close(self):
         """Stops both."""
