@@ -104,7 +104,7 @@ let package = Package(
         tests("Octets"),
         tests("PacketHeaders", ["Octets"]),
         tests("WireProtocols", ["Octets", "PacketHeaders", "CAllocationCounter"]),
-        tests("Flow", ["PacketHeaders", "CAllocationCounter"]),
+        tests("Flow", ["Octets", "PacketHeaders", "WireProtocols", "CAllocationCounter"]),
         tests("Identity", ["PacketHeaders", "CAllocationCounter"]),
         tests("JOSE"),
         tests("Rego"),

@@ -25,11 +25,13 @@ struct NetworkHeader {
     ///     |                         source address                        |
     ///     |                      destination address                      |
     ///     |                           [options]                           |
-    init(parsingIPv4 reader: inout ByteReader) throws(WireError) {
+    init(parsingIPv4 reader: inout ByteReader, isOffloaded: Bool) throws(WireError) {
+        let available = reader.remaining
         let headerByteCount = Int(try reader.readUInt8() & 15) * 4
         guard headerByteCount >= 20 else { throw reader.malformed("IPv4 header length below 5") }
         try reader.skip(1)
-        byteCount = Int(try reader.readUInt16())
+        let declared = Int(try reader.readUInt16())
+        byteCount = declared == 0 && isOffloaded ? available : declared
         guard byteCount >= headerByteCount else { throw reader.malformed("IPv4 total length below its header") }
         try reader.skip(2)
         let fragment = try reader.readUInt16()

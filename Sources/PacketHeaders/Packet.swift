@@ -26,12 +26,15 @@ public struct Packet: Hashable, Sendable, BitwiseCopyable {
     ///
     /// Throws `.truncated` where the span ends before the packet's declared end, `.malformed` for headers that no receiver
     /// should take.
-    public init(parsing bytes: RawSpan) throws(WireError) {
+    ///
+    /// - Parameter isOffloaded: an IPv4 total length of 0 means all of the span: a capture file may have the packet from
+    ///   before the card cut it into segments. Never for a packet that is to be judged.
+    public init(parsing bytes: RawSpan, isOffloaded: Bool = false) throws(WireError) {
         var reader = ByteReader(bytes)
         guard let first = reader.peek() else { throw .truncated(needed: 1) }
         let network: NetworkHeader =
             switch first >> 4 {
-            case 4: try NetworkHeader(parsingIPv4: &reader)
+            case 4: try NetworkHeader(parsingIPv4: &reader, isOffloaded: isOffloaded)
             case 6: try NetworkHeader(parsingIPv6: &reader)
             default: throw reader.malformed("IP version")
             }

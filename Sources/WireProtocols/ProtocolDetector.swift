@@ -64,8 +64,9 @@ public enum ProtocolDetector {
         guard target.byteCount > 0 else { return .needMore }
         if bytes.extracting(start..<end).equalsIgnoringCase("connect") { return .http1 }
         let first = target.byte(at: 0)
-        if first == UInt8(ascii: "/") || first == UInt8(ascii: "*") { return .http1 }
-        for scheme in ["http://", "https://"] as [StaticString] {
+        // A second space is wrong, but wrong HTTP: lenient servers answer it.
+        if first == UInt8(ascii: "/") || first == UInt8(ascii: "*") || first == 0x20 { return .http1 }
+        for scheme in ["http://", "https://", "http/1."] as [StaticString] {
             let count = min(target.byteCount, scheme.utf8CodeUnitCount)
             guard target.extracting(0..<count).isPrefixIgnoringCase(of: scheme) else { continue }
             return count == scheme.utf8CodeUnitCount ? .http1 : .needMore

@@ -1,10 +1,22 @@
 public import Octets
+import PacketHeaders
 
 extension ClientHello {
-    /// The name in server_name, normalised; nil without the extension. Throws the rule that the name breaks.
-    public func hostName(in message: RawSpan) throws(HostNameError) -> HostName? {
+    /// The host in server_name, normalised; nil without the extension. RFC 6066 §3 allows names only, but clients do send
+    /// addresses, and an address is no name that policy could mistake. Throws `.malformed` for what is neither.
+    public func host(in message: RawSpan) throws(WireError) -> Host? {
         guard let serverName else { return nil }
-        return try HostName(validating: message.extracting(serverName))
+        let bytes = message.extracting(serverName)
+        do {
+            return .name(try HostName(validating: bytes))
+        } catch .addressLiteral {
+            guard let address = IPAddress(bytes.text) else {
+                throw .malformed("number that may be read as an address", offset: serverName.lowerBound)
+            }
+            return .address(address)
+        } catch {
+            throw .malformed(error.reason, offset: serverName.lowerBound)
+        }
     }
 
     /// The highest version offered, GREASE left out: of supported_versions where it is there, else `legacyVersion`.
@@ -51,8 +63,8 @@ extension ClientHello {
 
 /// The facts of one ClientHello as text, for policy and records.
 public struct ClientHelloSummary: Hashable, Sendable {
-    /// The name of server_name; nil without the extension.
-    public let host: HostName?
+    /// The host of server_name; nil without the extension.
+    public let host: Host?
     /// The highest version offered.
     public let version: TLSVersion
     /// The ALPN names offered, in order; nil without the extension.
@@ -67,11 +79,7 @@ public struct ClientHelloSummary: Hashable, Sendable {
     /// Parses a handshake message and spells its facts out. Throws `.malformed` also for a name that is none.
     public init(parsing message: RawSpan) throws(WireError) {
         let hello = try ClientHello(parsing: message)
-        do throws(HostNameError) {
-            host = try hello.hostName(in: message)
-        } catch {
-            throw .malformed(error.reason, offset: hello.serverName?.lowerBound ?? 0)
-        }
+        host = try hello.host(in: message)
         version = hello.highestVersion(in: message)
         applicationProtocols = hello.applicationProtocolNames(in: message)
         hasEncryptedClientHello = hello.hasEncryptedClientHello || hello.hasEncryptedServerName
