@@ -2,15 +2,15 @@ import ArgumentParser
 import Control
 
 /// `sallyport agents`.
-struct AgentsCommand: AsyncParsableCommand {
+struct AgentsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "agents", abstract: "Shows the agents, what ties traffic to them, and what they did.")
 
     @OptionGroup var daemon: DaemonOptions
     @OptionGroup var output: OutputOptions
 
-    func run() async throws {
-        let report = try await daemon.ask { client throws(ControlError) in try await client.agents() }
+    func run() throws {
+        let report = try daemon.ask { client throws(ControlError) in try await client.agents() }
         if output.json { return try output.printJSON(report) }
         var table = TextTable(["AGENT", "LIVE", "ALLOWED", "REFUSED", "SELECTORS", "LABELS"])
         for agent in report.agents {

@@ -1,7 +1,9 @@
 import ArgumentParser
 import Configuration
 import Control
+import Dispatch
 import Glibc
+import Synchronization
 
 /// Where the configuration is. Commands that only look go on without one, with the defaults.
 struct ConfigurationOptions: ParsableArguments {
@@ -34,16 +36,53 @@ struct DaemonOptions: ParsableArguments {
 
     /// What `ask` gets from the daemon.
     /// - Throws: `CommandFailure`.
-    func ask<Answer>(_ ask: (ControlClient) async throws(ControlError) -> Answer) async throws -> Answer {
+    func ask<Answer: Sendable>(_ ask: @escaping @Sendable (ControlClient) async throws(ControlError) -> Answer) throws
+        -> Answer
+    {
         let client = try client()
         do throws(ControlError) {
-            return try await ask(client)
+            return try client.wait(for: ask).get()
         } catch {
             switch error {
             case .pathTooLong: throw CommandFailure.badInput(error.description)
             case .inUse, .notASocket, .system, .notRunning, .problem, .unexpected:
                 throw CommandFailure.no(error.description)
             }
+        }
+    }
+}
+
+extension ControlClient {
+    /// Asks, and keeps the calling thread waiting for the answer.
+    func wait<Answer: Sendable>(for ask: @escaping @Sendable (ControlClient) async throws(ControlError) -> Answer)
+        -> Result<Answer, ControlError>
+    {
+        let box = AnswerBox<Answer>()
+        Task.detached {
+            do throws(ControlError) {
+                box.put(.success(try await ask(self)))
+            } catch {
+                box.put(.failure(error))
+            }
+        }
+        return box.take()
+    }
+}
+
+/// Hands one answer from a task to a waiting thread.
+private final class AnswerBox<Answer: Sendable>: Sendable {
+    private let answer = Mutex<Result<Answer, ControlError>?>(nil)
+    private let isThere = DispatchSemaphore(value: 0)
+
+    func put(_ value: Result<Answer, ControlError>) {
+        answer.withLock { $0 = value }
+        isThere.signal()
+    }
+
+    func take() -> Result<Answer, ControlError> {
+        while true {
+            isThere.wait()
+            if let value = answer.withLock({ $0 }) { return value }
         }
     }
 }

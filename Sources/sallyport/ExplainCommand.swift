@@ -4,7 +4,7 @@ import Control
 import DecisionLog
 
 /// `sallyport explain`.
-struct ExplainCommand: AsyncParsableCommand {
+struct ExplainCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "explain", abstract: "Shows what was known at a decision, and which rule decided.",
         discussion: """
@@ -21,7 +21,7 @@ struct ExplainCommand: AsyncParsableCommand {
     @Option(help: "The control socket, asked for the policy in force. (default: control.socket of the configuration)")
     var socket: String?
 
-    func run() async throws {
+    func run() throws {
         guard let id = DecisionID(decision) else {
             throw CommandFailure.badInput(
                 "\(decision): not a decision's id: it must be a UUID of version 7 (copy SALLYPORT_DECISION_ID of a record)"
@@ -29,7 +29,8 @@ struct ExplainCommand: AsyncParsableCommand {
         }
         let entry = try find(id)
         let path = try socket ?? journal.configuration.load().control.socket
-        let status = try? await ControlClient(path: path).status()
+        let status = try? ControlClient(path: path).wait { client throws(ControlError) in try await client.status() }
+            .get()
         let explanation = Explanation(id: id, entry: entry, revisionInForce: status?.policy.revision)
         if output.json {
             print(try explanation.json())

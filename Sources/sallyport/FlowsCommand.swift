@@ -2,7 +2,7 @@ import ArgumentParser
 import Control
 
 /// `sallyport flows`.
-struct FlowsCommand: AsyncParsableCommand {
+struct FlowsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "flows", abstract: "Shows the flows of agents right now.")
 
@@ -21,9 +21,9 @@ struct FlowsCommand: AsyncParsableCommand {
         }
     }
 
-    func run() async throws {
+    func run() throws {
         let query = FlowQuery(limit: limit, agent: agent)
-        let report = try await daemon.ask { client throws(ControlError) in try await client.flows(query) }
+        let report = try daemon.ask { client throws(ControlError) in try await client.flows(query) }
         if output.json { return try output.printJSON(report) }
         var table = TextTable(["STATE", "AGENT", "SOURCE", "DESTINATION", "HOST", "PROTOCOL", "AGE", "DECISION"])
         for flow in report.flows {

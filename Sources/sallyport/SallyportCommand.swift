@@ -10,7 +10,7 @@ import Glibc
 
 /// The root command.
 @main
-struct SallyportCommand: AsyncParsableCommand {
+struct SallyportCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "sallyport",
         abstract: "Shows and checks what Sallyport enforces on the agents of this host.",
@@ -20,19 +20,17 @@ struct SallyportCommand: AsyncParsableCommand {
             """,
         version: "sallyport " + SallyportVersion.current,
         subcommands: [
-            StatusCommand.self, FlowsCommand.self, AgentsCommand.self, DecisionsCommand.self, ExplainCommand.self,
+            RunCommand.self, StatusCommand.self, FlowsCommand.self, AgentsCommand.self, DecisionsCommand.self,
+            ExplainCommand.self,
         ])
 
-    static func main() async {
+    /// Runs the command and exits. On the main thread, as the only thread: `run` changes what belongs to a thread alone.
+    static func main() {
         // Output into a pipe that nobody reads any more ends the command, as it does every other filter.
         signal(SIGPIPE, SIG_DFL)
         do {
             var command = try parseAsRoot()
-            if var asynchronous = command as? any AsyncParsableCommand {
-                try await asynchronous.run()
-            } else {
-                try command.run()
-            }
+            try command.run()
         } catch {
             Glibc.exit(report(error))
         }

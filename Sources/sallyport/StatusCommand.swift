@@ -3,7 +3,7 @@ import Control
 import DecisionLog
 
 /// `sallyport status`.
-struct StatusCommand: AsyncParsableCommand {
+struct StatusCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "status", abstract: "Shows what is enforced right now.",
         discussion: "Exit status 0 where confined flows are decided, 1 where they are not or no daemon answers.")
@@ -11,8 +11,8 @@ struct StatusCommand: AsyncParsableCommand {
     @OptionGroup var daemon: DaemonOptions
     @OptionGroup var output: OutputOptions
 
-    func run() async throws {
-        let status = try await daemon.ask { client throws(ControlError) in try await client.status() }
+    func run() throws {
+        let status = try daemon.ask { client throws(ControlError) in try await client.status() }
         if output.json { try output.printJSON(status) } else { Self.text(status).forEach { print($0) } }
         guard status.isEnforcing else {
             throw CommandFailure.no(output.json ? "" : status.problems.joined(separator: "\n"))
