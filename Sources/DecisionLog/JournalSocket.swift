@@ -17,12 +17,15 @@ struct JournalSocket: ~Copyable {
     }
 
     private let path: String
+    private let sendBuffer: Int32
     private(set) var descriptor: Int32 = -1
 
     /// A socket that sends to the one at `path`, a leading `@` standing for the abstract namespace. It connects when the
     /// first datagram is sent.
-    init(path: String) {
+    /// - Parameter sendBuffer: bytes, as SO_SNDBUF; the kernel takes no datagram that is larger.
+    init(path: String, sendBuffer: Int32 = 8 << 20) {
         self.path = path
+        self.sendBuffer = sendBuffer
     }
 
     deinit {
@@ -73,7 +76,7 @@ struct JournalSocket: ~Copyable {
         }
         let isAbstract = path.utf8.first == 0x40
         let length = socklen_t(MemoryLayout<sa_family_t>.size + count + (isAbstract ? 0 : 1))
-        var size: Int32 = 8 << 20
+        var size = sendBuffer
         _ = setsockopt(opened, SOL_SOCKET, SO_SNDBUF, &size, socklen_t(MemoryLayout<Int32>.size))
         let status = withUnsafePointer(to: &address) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { Glibc.connect(opened, $0, length) }

@@ -157,3 +157,16 @@ final class TestThread {
         init(_ body: @escaping @Sendable () -> Void) { self.body = body }
     }
 }
+
+/// Runs a shell command.
+func shell(_ command: String) throws -> (status: Int32, output: String) {
+    guard let stream = popen("exec 2>&1\n" + command, "re") else { throw TestFailure("popen") }
+    var output: [UInt8] = []
+    var chunk = [UInt8](repeating: 0, count: 4096)
+    while true {
+        let count = fread(&chunk, 1, chunk.count, stream)
+        guard count > 0 else { break }
+        output += chunk[..<count]
+    }
+    return (pclose(stream) >> 8, String(decoding: output, as: UTF8.self))
+}
