@@ -140,10 +140,11 @@ class Appliance:
         self.stop()
         self.start()
 
-    def reload(self):
-        """SIGHUP; waits until the daemon says that it is done."""
+    def reload(self, *outcomes):
+        """SIGHUP; waits for one of these events in the journal and returns it."""
+        mark = self.lab.journal.mark()
         self.send_signal(signal.SIGHUP)
-        self.wait_ready()
+        return until(lambda: [e for o in outcomes for e in self.lab.journal.events(o, mark)], f"one of the events {outcomes}")[0]
 
     def wait_closed(self):
         """Waits until the rules themselves refuse because the daemon is away: until an attempt is refused at once."""
@@ -168,6 +169,16 @@ class Appliance:
         """How many packets the kernel dropped because a queue was full, over all queues."""
         text = self.agent.call(lambda: pathlib.Path("/proc/net/netfilter/nfnetlink_queue").read_text())
         return sum(int(line.split()[5]) + int(line.split()[6]) for line in text.splitlines())
+
+    def counted_overflow(self):
+        """Whether the overflow of a queue was counted: in the daemon's status, or as an event in the journal."""
+        if self.lab.journal.events("queue_overflow"):
+            return True
+        status = self.command("status", "--json", "--config", self.config, check=False)
+        try:
+            return any(queue["dropped"] or queue["undelivered"] for queue in json.loads(status.stdout)["queues"])
+        except (ValueError, KeyError):
+            return False
 
     def tables(self):
         """The whole ruleset, without counters and handles."""

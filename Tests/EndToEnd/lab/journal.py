@@ -51,7 +51,7 @@ class Journal:
             return
         until(lambda: self.agent.command("journalctl", "-q", "-n1", check=False).returncode == 0, "a journal to read")
         self._reader = self.agent.spawn(
-            "journalctl", "-q", "--no-pager", "--follow", "--lines=all", "--all", "-o", "json",
+            "journalctl", "-q", "-D", "/run/log/journal", "--no-pager", "--follow", "--lines=all", "--all", "-o", "json",
             "SYSLOG_IDENTIFIER=sallyport", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         os.set_blocking(self._reader.stdout.fileno(), False)
 
@@ -74,6 +74,10 @@ class Journal:
         return [r for r in self._records[since:] if all(
             r.get(f"SALLYPORT_{k}") in v if isinstance(v, (set, frozenset)) else r.get(f"SALLYPORT_{k}") == str(v)
             for k, v in fields.items())]
+
+    def events(self, kind, since=0):
+        """The records of events of one kind (`started`, `rules_tampered`, `policy_rejected`, ...)."""
+        return self.records(since, EVENT=kind)
 
     def mark(self):
         """How many records there are now, for `since`."""
