@@ -35,33 +35,36 @@ struct RunCommand: ParsableCommand {
     var command: [String] = []
 
     func run() throws {
+        guard !command.isEmpty else { throw CommandFailure.badInput("run: no command (give it after --)") }
+        guard geteuid() == 0 else {
+            throw CommandFailure.badInput(
+                "run: not root: confining a process takes root's rights (use sudo; --user says whom it becomes)")
+        }
+        let configuration: Configuration
         do {
-            try start()
-        } catch let error as ConfinementError {
-            throw refuse("\(error)", error.exitStatus)
-        } catch let error as ConfigurationError {
-            for problem in error.problems { Self.say("sallyport: run: \(problem)") }
-            throw ExitCode(2)
+            configuration = try Configuration.load(path: config)
+        } catch {
+            throw CommandFailure.badInput(error.description)
+        }
+        guard configuration.agents.contains(where: { $0.id == agent }) else {
+            let known = configuration.agents.map(\.id).joined(separator: ", ")
+            throw CommandFailure.badInput(
+                "run: \(agent): no such agent in \(config) (\(known.isEmpty ? "none is listed there" : "it has \(known)"))"
+            )
+        }
+        guard let user else {
+            let caller = getenv("SUDO_USER").map { String(cString: $0) } ?? "root"
+            throw CommandFailure.badInput(
+                "run: --user is missing: an agent never runs as root (add --user \(caller == "root" ? "bot" : caller))")
+        }
+        do {
+            try become(user, configuration)
+        } catch {
+            throw CommandFailure(status: error.exitStatus, message: "run: \(error)")
         }
     }
 
-    private func start() throws {
-        guard !command.isEmpty else { throw refuse("no command: there is nothing to run (give it after --)", 2) }
-        guard geteuid() == 0 else {
-            throw refuse("not root: confining a process takes root's rights (use sudo; --user says whom it becomes)", 2)
-        }
-        let configuration = try Configuration.load(path: config)
-        guard configuration.agents.contains(where: { $0.id == agent }) else {
-            let known = configuration.agents.map(\.id).joined(separator: ", ")
-            throw refuse(
-                "\(agent): no such agent in \(config) (\(known.isEmpty ? "none is listed there" : "it has \(known)"))",
-                2)
-        }
-        guard let user else {
-            let caller = getenv("SUDO_USER").map { String(cString: $0) }
-            let example = caller.map { $0 == "root" ? "bot" : $0 } ?? "bot"
-            throw refuse("--user is missing: an agent never runs as root (add --user \(example))", 2)
-        }
+    private func become(_ user: String, _ configuration: Configuration) throws(ConfinementError) -> Never {
         var confinement = Confinement(
             cgroup: SystemdName.path(ofAgent: agent, in: configuration.slice), user: try TargetUser.named(user))
         confinement.hiddenDirectories = ["/etc/sallyport", configuration.policy.directory]
@@ -69,24 +72,25 @@ struct RunCommand: ParsableCommand {
 
         try enterCgroup(confinement.cgroup, slice: configuration.slice)
         if !Self.isListening(configuration.control.socket) {
-            Self.say(
-                "sallyport: run: sallyportd does not answer on \(configuration.control.socket): whatever the command opens "
-                    + "is refused meanwhile (systemctl start sallyportd)")
+            Console.complain(
+                "run: sallyportd does not answer on \(configuration.control.socket): whatever the command opens is refused "
+                    + "meanwhile (systemctl start sallyportd)")
         }
-        for remark in try confinement.apply() { Self.say("sallyport: run: \(remark)") }
+        for remark in try confinement.apply() { Console.complain("run: \(remark)") }
         try Confinement.execute(command, environment: confinement.user.environment(from: Self.environment))
     }
 
     /// Puts this process into the agent's cgroup. A service that is in the agent's slice is there already; on a systemd host
     /// this process otherwise becomes `systemd-run`, and then itself again in a scope; elsewhere the cgroup is ours to make.
-    private func enterCgroup(_ cgroup: String, slice: String) throws {
+    private func enterCgroup(_ cgroup: String, slice: String) throws(ConfinementError) {
         let hierarchy = try CgroupHierarchy.current()
         let current = try hierarchy.pathOfProcess()
         if current == cgroup || current.hasPrefix(cgroup + "/") { return }
         guard SystemdScope.isAvailable else { return try hierarchy.enter(cgroup) }
         guard getenv(Self.scopeVariable) == nil else {
-            throw refuse(
-                "systemd put the process into \(current) and not below \(cgroup) (is systemd in a container here?)", 1)
+            throw ConfinementError(
+                "cannot confine the agent", "systemd put the process into \(current) and not below \(cgroup)",
+                "check slice: in the configuration, and systemctl status sallyport.slice")
         }
         var environment = Self.environment
         environment[Self.scopeVariable] = "1"
@@ -110,7 +114,7 @@ struct RunCommand: ParsableCommand {
         return result
     }
 
-    private static func ownPath() throws -> String {
+    private static func ownPath() throws(ConfinementError) -> String {
         guard let path = realpath("/proc/self/exe", nil) else {
             throw ConfinementError("/proc/self/exe", String(cString: strerror(errno)), "mount /proc")
         }
@@ -135,16 +139,6 @@ struct RunCommand: ParsableCommand {
                     connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size)) == 0
                 }
             }
-    }
-
-    private func refuse(_ text: String, _ status: Int32) -> ExitCode {
-        Self.say("sallyport: run: \(text)")
-        return ExitCode(status)
-    }
-
-    private static func say(_ text: String) {
-        let bytes = Array((text + "\n").utf8)
-        _ = write(STDERR_FILENO, bytes, bytes.count)
     }
 
     private static let scopeVariable = "SALLYPORT_RUN_SCOPE"
