@@ -1,7 +1,6 @@
 #define _GNU_SOURCE
 #include "CNetfilter.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <string.h>
@@ -29,21 +28,6 @@ int open_kernfs_node(int mount_descriptor, uint64_t identifier) {
     node.handle.handle_type = FILEID_KERNFS;
     memcpy(node.handle.f_handle, &identifier, sizeof identifier);
     return open_by_handle_at(mount_descriptor, &node.handle, O_PATH | O_CLOEXEC);
-}
-
-uint64_t kernfs_node_identifier(const char *path) {
-    union kernfs_handle node;
-    memset(&node, 0, sizeof node);
-    node.handle.handle_bytes = sizeof(uint64_t);
-    int mount_identifier = 0;
-    if (name_to_handle_at(AT_FDCWD, path, &node.handle, &mount_identifier, 0) < 0) return 0;
-    if (node.handle.handle_bytes != sizeof(uint64_t)) {
-        errno = EOPNOTSUPP;
-        return 0;
-    }
-    uint64_t identifier = 0;
-    memcpy(&identifier, node.handle.f_handle, sizeof identifier);
-    return identifier;
 }
 
 int enter_new_network_namespace(void) { return unshare(CLONE_NEWNET); }

@@ -38,9 +38,6 @@ extern const size_t tcp_info_bytes_acked_offset;
 /// open_by_handle_at(2) of a kernfs node (FILEID_KERNFS, 0xfe) by its 64-bit id, with O_PATH; -1 with errno.
 int open_kernfs_node(int mount_descriptor, uint64_t identifier);
 
-/// The 64-bit id of a kernfs node by name_to_handle_at(2); 0 with errno where it has none.
-uint64_t kernfs_node_identifier(const char *path);
-
 /// unshare(2) for the calling thread alone: a new network namespace.
 int enter_new_network_namespace(void);
 
