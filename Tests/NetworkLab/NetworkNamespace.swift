@@ -91,6 +91,14 @@ public struct TwoHosts: ~Copyable {
             try Self.configure("vn", own: 1, other: 2)
         }
         try Self.configure("va", own: 2, other: 1)
+        try Self.waitUntilUp("va")
+        try onServer { try Self.waitUntilUp("vn") }
+    }
+
+    // The kernel brings a link up behind the command that asked for it.
+    private static func waitUntilUp(_ interface: String) throws {
+        for _ in 0..<1000 where try Program.run("ip", "-o", "link", "show", interface).contains("state UP") { return }
+        throw LabError("\(interface): does not come up")
     }
 
     private static func configure(_ interface: String, own: Int, other: Int) throws {
