@@ -18,11 +18,13 @@ def count(size):
 
 
 def answer(query):
-    """Every name is at 198.18.10.1: the question again, with one A record (RFC 1035 section 4.1)."""
-    header = query[:2] + b"\x81\x80" + query[4:6] + b"\x00\x01\x00\x00\x00\x00"
-    record = b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04" + socket.inet_aton("198.18.10.1")
+    """Every name is at 198.18.10.1 and has nothing but an address (RFC 1035 section 4.1)."""
     end = query.index(b"\x00", 12) + 5
-    return header + query[12:end] + record
+    question = query[12:end]
+    is_address = question[-4:] == b"\x00\x01\x00\x01"
+    record = b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04" + socket.inet_aton("198.18.10.1")
+    counts = b"\x00\x01" + (b"\x00\x01" if is_address else b"\x00\x00") + b"\x00\x00\x00\x00"
+    return query[:2] + b"\x81\x80" + counts + question + (record if is_address else b"")
 
 
 selector = selectors.DefaultSelector()
