@@ -25,6 +25,7 @@ os.environ["PATH"] = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
 from lab.appliance import Appliance  # noqa: E402
 from lab.journal import Journal  # noqa: E402
+from lab.lab import remove_cgroups  # noqa: E402
 from lab.namespaces import Host  # noqa: E402
 from lab.servers import Resolver  # noqa: E402
 from lab.topology import OTHER_RESOLVER, RESOLVER, SERVER, outside  # noqa: E402
@@ -115,17 +116,7 @@ class Demo:
             echo nameserver {outside(RESOLVER, 4)} > /etc/resolv.conf
             echo 'hosts: files dns' > /etc/nsswitch.conf
             mkdir -p /sys/fs/cgroup/{self.name}.slice""")
-        self.closers.append(self._remove_cgroups)
-
-    def _remove_cgroups(self):
-        def remove():
-            top = pathlib.Path(f"/sys/fs/cgroup/{self.name}.slice")
-            for directory in sorted((d for d in top.rglob("*") if d.is_dir()), key=lambda d: -len(d.parts)):
-                directory.rmdir()
-            if top.exists():
-                top.rmdir()
-        until(lambda: not self.agent.call(lambda: _busy(f"/sys/fs/cgroup/{self.name}.slice")), "the agent's processes to end")
-        self.agent.call(remove)
+        self.closers.append(lambda: self.agent.call(lambda: remove_cgroups(f"{self.name}.slice")))
 
     def _stop(self):
         if self.appliance.daemon is not None and self.appliance.daemon.poll() is None:
@@ -146,10 +137,6 @@ class Demo:
             except Exception as error:
                 print(f"demo: while closing: {error}")
         shutil.rmtree(self.root, ignore_errors=True)
-
-
-def _busy(slice_path):
-    return any(p.read_text().strip() for p in pathlib.Path(slice_path).rglob("cgroup.procs"))
 
 
 class Table:

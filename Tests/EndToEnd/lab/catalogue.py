@@ -252,6 +252,7 @@ class Runner:
 
     def _run(self, each, place):
         test = Test(self.lab, each, place, self._laters)
+        before = [(host, len(host.tasks)) for host in self.lab.topology.hosts]
         try:
             if not each.once and place.hook in each.not_here:
                 raise Skip(each.not_here[place.hook])
@@ -271,6 +272,10 @@ class Runner:
         else:
             self.passed.append(test.title)
             self._report("pass", test.title, None)
+        finally:
+            for host, count in before:
+                host.kill_tasks(count)
+                del host.tasks[count:]
 
     def _recover(self, test):
         """After a failure the next test still begins in an ordinary state."""

@@ -10,6 +10,7 @@ from . import servers, topology, web
 from .appliance import CGROUP_AGENT_UID, UID_AGENT, Appliance
 from .journal import Journal
 from .namespaces import CAP_NET_RAW, Actor
+from .waiting import until
 from .wire import Wire
 
 HOOKS = ("output", "forward")
@@ -101,13 +102,7 @@ class Lab:
         self._closers.append(self._remove_cgroups)
 
     def _remove_cgroups(self):
-        def remove():
-            top = pathlib.Path(f"/sys/fs/cgroup/{self.name}.slice")
-            for directory in sorted((d for d in top.rglob("*") if d.is_dir()), key=lambda d: -len(d.parts)):
-                directory.rmdir()
-            if top.exists():
-                top.rmdir()
-        self.agent.call(remove)
+        self.agent.call(lambda: remove_cgroups(f"{self.name}.slice"))
 
     def _stop_appliance(self):
         if self.appliance.daemon is not None and self.appliance.daemon.poll() is None:
@@ -136,6 +131,18 @@ class Lab:
                 print(f"lab: while closing: {type(error).__name__}: {error}")
         if not self.keep:
             shutil.rmtree(self.root, ignore_errors=True)
+
+
+def remove_cgroups(name):
+    """Ends every process below a cgroup and removes it. Runs on the agent host."""
+    top = pathlib.Path("/sys/fs/cgroup") / name
+    if not top.exists():
+        return
+    (top / "cgroup.kill").write_text("1")
+    until(lambda: "populated 0" in (top / "cgroup.events").read_text(), f"the processes in {name} to end")
+    for directory in sorted((d for d in top.rglob("*") if d.is_dir()), key=lambda d: -len(d.parts)):
+        directory.rmdir()
+    top.rmdir()
 
 
 class Place:

@@ -159,7 +159,7 @@ class Host:
 
     def __init__(self, name):
         self.name = name
-        self._spawned = []
+        self._spawned, self.tasks = [], []
         self._holder = subprocess.Popen(
             ["unshare", "--net", "--mount", "--propagation", "private", "--", "sh", "-c", "echo ready; exec sleep infinity"],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, preexec_fn=die_with_parent)
@@ -201,7 +201,9 @@ class Host:
 
     def start(self, function, actor=ROOT):
         """Runs `function` in a child inside this host and returns its `Task`."""
-        return Task(self, function, actor)
+        task = Task(self, function, actor)
+        self.tasks.append(task)
+        return task
 
     def call(self, function, actor=ROOT, seconds=PATIENCE * 2):
         """Runs `function` in a child inside this host and returns what it returns."""
@@ -212,8 +214,14 @@ class Host:
         self.enter()
         actor.assume()
 
+    def kill_tasks(self, first=0):
+        """Ends the functions that still run, from the `first`th that was started on."""
+        for task in self.tasks[first:]:
+            task.kill()
+
     def close(self):
         """Kills what was spawned here and lets the namespaces go."""
+        self.kill_tasks()
         for process in reversed(self._spawned):
             if process.poll() is None:
                 process.kill()
