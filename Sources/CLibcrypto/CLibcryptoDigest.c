@@ -1,8 +1,13 @@
+// The low-level SHA-256 of libcrypto: deprecated in favour of EVP, which allocates and looks the digest up by name each time.
+#define OPENSSL_SUPPRESS_DEPRECATED
+
 #include "CLibcryptoDigest.h"
 
-#include <openssl/evp.h>
-#include <string.h>
+#include <openssl/sha.h>
 
 void sallyport_sha256(const uint8_t *bytes, size_t count, uint8_t *digest) {
-    if (EVP_Digest(bytes, count, digest, NULL, EVP_sha256(), NULL) != 1) memset(digest, 0, 32);
+    SHA256_CTX context;
+    SHA256_Init(&context);
+    SHA256_Update(&context, bytes, count);
+    SHA256_Final(digest, &context);
 }

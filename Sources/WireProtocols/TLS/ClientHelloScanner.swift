@@ -36,6 +36,8 @@ public struct ClientHelloScanner: Hashable, Sendable, BitwiseCopyable {
     private(set) var firstRecord: UInt32 = 0
     /// Handshake bytes in whole records so far.
     private(set) var handshakeByteCount: UInt32 = 0
+    /// Bytes of the ClientHello with its header, once its prefix was read; 0 before.
+    private var messageByteCount: UInt32 = 0
     private var earlyDataByteCount: UInt32 = 0
     /// Records skipped before the ClientHello.
     private var skippedRecords: UInt8 = 0
@@ -78,11 +80,7 @@ public struct ClientHelloScanner: Hashable, Sendable, BitwiseCopyable {
                 return progress
             }
             guard let length = try recordLength(stream, start, maximum: 1 << 14) else { return .needMore }
-            switch try judgePrefix(stream) {
-            case .other: return .finished
-            case .unknown where start + 5 + length > stream.byteCount: return .needMore
-            case .unknown, .clientHello: break
-            }
+            if messageByteCount == 0, try judgePrefix(stream) == .other { return .finished }
             guard start + 5 + length <= Int(maximumByteCount) else {
                 throw .malformed("ClientHello longer than allowed", offset: start)
             }
@@ -90,12 +88,11 @@ public struct ClientHelloScanner: Hashable, Sendable, BitwiseCopyable {
             if handshakeByteCount != 0 { isInOneRecord = false }
             handshakeByteCount += UInt32(length)
             position += UInt32(5 + length)
-            if case .clientHello(let messageLength) = try judgePrefix(stream) {
-                guard handshakeByteCount <= messageLength + 4 else {
-                    throw .malformed("handshake bytes behind the ClientHello", offset: start)
-                }
-                if handshakeByteCount == messageLength + 4 { return .hello(byteCount: Int(position)) }
+            guard messageByteCount > 0 else { continue }
+            guard handshakeByteCount <= messageByteCount else {
+                throw .malformed("handshake bytes behind the ClientHello", offset: start)
             }
+            if handshakeByteCount == messageByteCount { return .hello(byteCount: Int(position)) }
         }
     }
 
@@ -147,22 +144,25 @@ public struct ClientHelloScanner: Hashable, Sendable, BitwiseCopyable {
 
     private enum Prefix {
         case unknown
-        case clientHello(messageLength: UInt32)
+        case clientHello
         case other
     }
 
-    /// Reads the type, the length and the major version from the first six handshake bytes, wherever the records put them.
+    /// Reads the type, the length and the major version from the first five handshake bytes, wherever the records put them,
+    /// and keeps the length once it is known.
     ///
     /// Behind a first ClientHello an encrypted TLS 1.2 Finished is a handshake record too, and its first byte may be 1 by
     /// chance; together with a length below 2^16 and the version's high byte that is one in 2^24.
-    private func judgePrefix(_ stream: RawSpan) throws(WireError) -> Prefix {
+    private mutating func judgePrefix(_ stream: RawSpan) throws(WireError) -> Prefix {
         var offset = Int(firstRecord)
         var count = 0
         var messageLength: UInt32 = 0
-        while count < 6, offset + 5 <= stream.byteCount, stream.byte(at: offset) == TLSContentType.handshake {
+        while count < Self.prefixByteCount, offset + 5 <= stream.byteCount,
+            stream.byte(at: offset) == TLSContentType.handshake
+        {
             let length = Int(stream.byte(at: offset + 3)) << 8 | Int(stream.byte(at: offset + 4))
             var index = offset + 5
-            while count < 6, index < min(offset + 5 + length, stream.byteCount) {
+            while count < Self.prefixByteCount, index < min(offset + 5 + length, stream.byteCount) {
                 let byte = stream.byte(at: index)
                 switch count {
                 case 0 where byte != 1:
@@ -182,8 +182,13 @@ public struct ClientHelloScanner: Hashable, Sendable, BitwiseCopyable {
             }
             offset += 5 + length
         }
-        return count >= (isSecond ? 5 : 4) ? .clientHello(messageLength: messageLength) : .unknown
+        guard count == Self.prefixByteCount else { return .unknown }
+        messageByteCount = messageLength + 4
+        return .clientHello
     }
+
+    /// Type, length and the version's high byte.
+    private static let prefixByteCount = 5
 
     private func refusal(of type: UInt8, at offset: Int) -> WireError {
         switch type {

@@ -44,14 +44,10 @@ extension ClientHello {
         return names
     }
 
-    /// The cipher suites in their order, GREASE included.
-    public func cipherSuiteNumbers(in message: RawSpan) -> [UInt16] {
-        stride(from: cipherSuites.lowerBound, to: cipherSuites.upperBound, by: 2).map { message.uint16(at: $0) }
-    }
-
     /// The extension types in their order, GREASE included.
     public func extensionTypes(in message: RawSpan) -> [UInt16] {
         var types: [UInt16] = []
+        types.reserveCapacity(24)
         var offset = extensions.lowerBound
         while offset < extensions.upperBound {
             types.append(message.uint16(at: offset))

@@ -13,74 +13,134 @@ extension ClientHello {
     ///
     /// GREASE is left out everywhere.
     public func ja4(in message: RawSpan) -> String {
-        let suites = cipherSuiteNumbers(in: message).filter { !$0.isGREASE }
-        let types = extensionTypes(in: message).filter { !$0.isGREASE }
-        var algorithms: [UInt16] = []
-        if let signatureAlgorithms {
-            for offset in stride(from: signatureAlgorithms.lowerBound, to: signatureAlgorithms.upperBound, by: 2) {
-                let algorithm = message.uint16(at: offset)
-                if !algorithm.isGREASE { algorithms.append(algorithm) }
-            }
+        let suites = numbers(at: cipherSuites, in: message)
+        let algorithms = numbers(at: signatureAlgorithms ?? ByteRange(), in: message)
+        var types = extensionTypes(in: message)
+        types.removeAll(where: \.isGREASE)
+
+        var text = JA4Text(capacity: 36)
+        text.append("t")
+        text.append(Self.versionDigits(highestVersion(in: message)))
+        text.append(serverName == nil ? "i" : "d")
+        text.append(twoDigits: suites.count)
+        text.append(twoDigits: types.count)
+        appendApplicationProtocol(to: &text, message)
+        text.append("_")
+
+        var hashed = JA4Text(capacity: 5 * max(suites.count, types.count + algorithms.count))
+        hashed.append(list: suites.sorted())
+        text.append(digestOf: hashed)
+        text.append("_")
+
+        hashed.removeAll()
+        let isBare = types.isEmpty
+        types.removeAll {
+            $0 == TLSExtensionType.serverName || $0 == TLSExtensionType.applicationLayerProtocolNegotiation
         }
-        var text: [UInt8] = [UInt8(ascii: "t")]
-        text += Self.versionDigits(highestVersion(in: message))
-        text.append(serverName == nil ? UInt8(ascii: "i") : UInt8(ascii: "d"))
-        text += Self.twoDigits(suites.count) + Self.twoDigits(types.count) + applicationProtocolDigits(in: message)
-        text.append(UInt8(ascii: "_"))
-        text += Self.digest(Self.list(suites.sorted()))
-        text.append(UInt8(ascii: "_"))
-        let named = types.filter {
-            $0 != TLSExtensionType.serverName && $0 != TLSExtensionType.applicationLayerProtocolNegotiation
+        hashed.append(list: types.sorted())
+        if !algorithms.isEmpty {
+            hashed.append("_")
+            hashed.append(list: algorithms)
         }
-        var extensionText = Self.list(named.sorted())
-        if !algorithms.isEmpty { extensionText += [UInt8(ascii: "_")] + Self.list(algorithms) }
-        text += Self.digest(types.isEmpty ? [] : extensionText)
-        return String(decoding: text, as: UTF8.self)
+        if isBare { hashed.removeAll() }
+        text.append(digestOf: hashed)
+        return text.description
     }
 
-    private static func versionDigits(_ version: TLSVersion) -> [UInt8] {
+    /// The 16-bit numbers in a list, GREASE left out.
+    private func numbers(at list: ByteRange, in message: RawSpan) -> [UInt16] {
+        var result: [UInt16] = []
+        result.reserveCapacity(list.byteCount / 2)
+        for offset in stride(from: list.lowerBound, to: list.upperBound, by: 2) {
+            let number = message.uint16(at: offset)
+            if !number.isGREASE { result.append(number) }
+        }
+        return result
+    }
+
+    private static func versionDigits(_ version: TLSVersion) -> StaticString {
         switch version {
-        case .tls13: Array("13".utf8)
-        case .tls12: Array("12".utf8)
-        case .tls11: Array("11".utf8)
-        case .tls10: Array("10".utf8)
-        case .ssl3: Array("s3".utf8)
-        default: Array("00".utf8)
+        case .tls13: "13"
+        case .tls12: "12"
+        case .tls11: "11"
+        case .tls10: "10"
+        case .ssl3: "s3"
+        default: "00"
         }
-    }
-
-    private static func twoDigits(_ number: Int) -> [UInt8] {
-        let value = UInt8(min(number, 99))
-        return [0x30 + value / 10, 0x30 + value % 10]
     }
 
     /// First and last character of the first name; of its hexadecimal text where either is no letter or digit; `00` for none.
-    private func applicationProtocolDigits(in message: RawSpan) -> [UInt8] {
-        guard let applicationProtocols, !applicationProtocols.isEmpty else { return Array("00".utf8) }
+    private func appendApplicationProtocol(to text: inout JA4Text, _ message: RawSpan) {
+        guard let applicationProtocols, !applicationProtocols.isEmpty else {
+            text.append("00")
+            return
+        }
         let start = applicationProtocols.lowerBound + 1
         let length = Int(message.byte(at: start - 1))
         let first = message.byte(at: start)
         let last = message.byte(at: start + length - 1)
-        if first.isLetter || first.isDigit, last.isLetter || last.isDigit { return [first, last] }
-        let digits = Array(Hex.encode([first, last]).utf8)
-        return [digits[0], digits[3]]
+        if first.isLetter || first.isDigit, last.isLetter || last.isDigit {
+            text.append(byte: first)
+            text.append(byte: last)
+        } else {
+            text.append(digit: first >> 4)
+            text.append(digit: last & 15)
+        }
+    }
+}
+
+/// ASCII text that grows within what was reserved for it.
+private struct JA4Text: CustomStringConvertible {
+    private var bytes: [UInt8] = []
+
+    init(capacity: Int) {
+        bytes.reserveCapacity(capacity)
+    }
+
+    var description: String { String(decoding: bytes, as: UTF8.self) }
+
+    mutating func removeAll() { bytes.removeAll(keepingCapacity: true) }
+
+    mutating func append(byte: UInt8) { bytes.append(byte) }
+
+    mutating func append(_ text: StaticString) {
+        text.withUTF8Buffer { bytes.append(contentsOf: $0) }
+    }
+
+    /// One hexadecimal digit, 0...15.
+    mutating func append(digit: UInt8) {
+        bytes.append(digit < 10 ? 0x30 + digit : 0x57 + digit)
+    }
+
+    /// Two decimal digits, at most 99.
+    mutating func append(twoDigits number: Int) {
+        let value = UInt8(min(number, 99))
+        append(digit: value / 10)
+        append(digit: value % 10)
     }
 
     /// Four digits each, joined by commas.
-    private static func list(_ numbers: [UInt16]) -> [UInt8] {
-        var text: [UInt8] = []
-        for number in numbers {
-            if !text.isEmpty { text.append(UInt8(ascii: ",")) }
-            text += Hex.encode([UInt8(number >> 8), UInt8(number & 0xFF)]).utf8
+    mutating func append(list numbers: [UInt16]) {
+        for (index, number) in numbers.enumerated() {
+            if index > 0 { bytes.append(UInt8(ascii: ",")) }
+            for shift in stride(from: 12, through: 0, by: -4) {
+                append(digit: UInt8(truncatingIfNeeded: number >> shift & 15))
+            }
         }
-        return text
     }
 
     /// The first twelve digits of the SHA-256; zeros for nothing.
-    private static func digest(_ bytes: [UInt8]) -> [UInt8] {
-        guard !bytes.isEmpty else { return Array("000000000000".utf8) }
-        var value = [UInt8](repeating: 0, count: 32)
-        sallyport_sha256(bytes, bytes.count, &value)
-        return Array(Hex.encode(value[..<6]).utf8)
+    mutating func append(digestOf text: JA4Text) {
+        guard !text.bytes.isEmpty else {
+            append("000000000000")
+            return
+        }
+        var digest: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
+        withUnsafeMutableBytes(of: &digest) { target in
+            guard let first = target.assumingMemoryBound(to: UInt8.self).baseAddress else { return }
+            sallyport_sha256(text.bytes, text.bytes.count, first)
+        }
+        let start = UInt64(bigEndian: digest.0)
+        for index in 0..<12 { append(digit: UInt8(truncatingIfNeeded: start >> UInt64(60 - 4 * index) & 15)) }
     }
 }
