@@ -70,7 +70,9 @@ let package = Package(
         // What touches the world.
         module("Netlink", ["CNetfilter", "Octets", "PacketHeaders", "Identity"]),
         module("Configuration", ["PacketHeaders", "Identity", yams]),
-        module("KernelRules", ["CNetfilter", "Netlink", "PacketHeaders", "Configuration"]),
+        .target(
+            name: "KernelRules", dependencies: ["Netlink", "PacketHeaders", "Identity", "Configuration"],
+            resources: [.embedInCode("sallyport.nft")], swiftSettings: swiftSettings),
         module("PolicySources", ["Policy", "Rego", yams]),
         module("DecisionLog", ["CUnixSocket", "PacketHeaders", "Policy", "Identity"]),
         module("Control", ["DecisionLog", "Identity", "Policy", nioCore, nioPosix, nioHTTP1]),
@@ -80,7 +82,7 @@ let package = Package(
             name: "sallyportd",
             dependencies: [
                 "Enforcement", "Netlink", "KernelRules", "PolicySources", "DecisionLog", "Control", "Configuration",
-                "CThreads", argumentParser,
+                "Identity", "PacketHeaders", "Policy", "Octets", "CThreads", argumentParser,
             ],
             swiftSettings: swiftSettings),
         .executableTarget(

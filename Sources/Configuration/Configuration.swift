@@ -42,6 +42,12 @@ public struct Configuration: Equatable, Sendable {
         try AgentTable(agents, slice: slice)
     }
 
+    /// Where the programs keep what must be remembered while they run: the directory of the control socket.
+    public var stateDirectory: String {
+        let parent = control.socket.split(separator: "/", omittingEmptySubsequences: false).dropLast()
+        return parent.count > 1 ? parent.joined(separator: "/") : "/"
+    }
+
     /// The path of the configuration when none is given.
     public static let defaultPath = "/etc/sallyport/sallyport.yaml"
 
@@ -93,6 +99,8 @@ public struct Configuration: Equatable, Sendable {
         public var socket = "/run/systemd/journal/socket"
         /// Records that wait for the writer at most: 1,024...4,194,304.
         public var ring = 65_536
+        /// Whether records are thrown away instead of written: for measurements of the packet path alone.
+        public var discard = false
 
         /// The defaults.
         public init() {}

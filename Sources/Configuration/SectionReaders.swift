@@ -116,8 +116,9 @@ extension Configuration.Limits {
 
 extension Configuration.LogSettings {
     mutating func read(_ reader: YAMLReader) {
-        let values = reader.mapping(["socket", "ring"])
+        let values = reader.mapping(["socket", "ring", "discard"])
         if let path = values["socket"]?.path(limit: unixPathLimit) { socket = path }
         if let value = values["ring"]?.integer(1_024...4_194_304) { ring = value }
+        if let value = values["discard"]?.boolean() { discard = value }
     }
 }

@@ -166,6 +166,17 @@ struct YAMLReader {
         return value
     }
 
+    /// `true` or `false`.
+    func boolean() -> Bool? {
+        switch scalar("true or false") {
+        case "true": return true
+        case "false": return false
+        case .some(let other): report("\(other.quoted) is neither true nor false")
+        case nil: break
+        }
+        return nil
+    }
+
     /// One of the names of an enum.
     func choice<Choice: RawRepresentable & CaseIterable>(_: Choice.Type) -> Choice? where Choice.RawValue == String {
         let names = Choice.allCases.map(\.rawValue)

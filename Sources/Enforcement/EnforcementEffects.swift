@@ -17,11 +17,14 @@ public struct PacketReference: Hashable, Sendable {
     public let queue: UInt16
     /// The packet's id within its queue.
     public let id: UInt32
+    /// The packet's mark as it was queued; a verdict changes our bits of it only.
+    public let mark: UInt32
 
     /// A reference from its parts.
-    public init(queue: UInt16, id: UInt32) {
+    public init(queue: UInt16, id: UInt32, mark: UInt32 = 0) {
         self.queue = queue
         self.id = id
+        self.mark = mark
     }
 }
 
@@ -98,17 +101,21 @@ public struct Outcome: Sendable {
     public var flow: FiveTuple
     /// Whether an outsider opened the flow towards an agent.
     public var isInbound: Bool
+    /// The inode of the agent's socket, 0 where it is not known.
+    public var socketInode: UInt32
     /// From the packet's arrival to its verdict, in microseconds.
     public var latencyMicroseconds: UInt32
 
     /// An outcome from its parts.
     public init(
-        input: PolicyInput, decision: PolicyDecision, flow: FiveTuple, isInbound: Bool, latencyMicroseconds: UInt32
+        input: PolicyInput, decision: PolicyDecision, flow: FiveTuple, isInbound: Bool, socketInode: UInt32,
+        latencyMicroseconds: UInt32
     ) {
         self.input = input
         self.decision = decision
         self.flow = flow
         self.isInbound = isInbound
+        self.socketInode = socketInode
         self.latencyMicroseconds = latencyMicroseconds
     }
 }

@@ -110,6 +110,12 @@ public struct EnforcementEngine<Resolver: SocketOwnerResolving & ~Copyable>: ~Co
         }
     }
 
+    /// How many flows are remembered.
+    public var flowCount: Int { flows.count }
+
+    /// How many flows were forgotten to make room.
+    public var evictionCount: UInt64 { flows.evictionCount }
+
     /// Whether any flow waits for its deadline, so that `expire` must be called in time.
     public var hasDeadlines: Bool { flows.count(of: .reading) > 0 }
 

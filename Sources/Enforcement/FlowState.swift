@@ -32,6 +32,8 @@ struct FlowState: BitwiseCopyable {
     var uid: UInt32 = .max
     /// The socket's cgroup, 0 where unknown.
     var cgroup: UInt64 = 0
+    /// The inode of the agent's socket, 0 where unknown.
+    var inode: UInt32 = 0
     /// The position of the flow's inspection in the pool, -1 for none.
     var inspection: Int32 = -1
     /// The sequence number of the client's SYN.

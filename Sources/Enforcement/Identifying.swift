@@ -12,6 +12,8 @@ struct PacketIdentity {
     var cgroup: CgroupID?
     /// The path of that cgroup.
     var path: String?
+    /// The inode of the agent's socket, 0 where it is not known.
+    var inode: UInt32 = 0
 }
 
 extension EnforcementEngine where Resolver: ~Copyable {
@@ -28,18 +30,32 @@ extension EnforcementEngine where Resolver: ~Copyable {
             return PacketIdentity(
                 identification: .nobody(.noSocket), uid: arrival.facts.uid, cgroup: nil, path: nil)
         }
+        return name(&owner, arrival)
+    }
+
+    private mutating func name(_ owner: inout SocketOwner, _ arrival: Arrival) -> PacketIdentity {
         // The packet's own uid is that of the socket which sent it; sock_diag's is asked a moment later.
         if let uid = arrival.facts.uid {
             owner = SocketOwner(cgroup: owner.cgroup, cookie: owner.cookie, uid: uid, inode: owner.inode)
         }
         let named = identities.identify(owner, in: snapshot.agents, resolver: &resolver)
         return PacketIdentity(
-            identification: named.identification, uid: owner.uid, cgroup: owner.cgroup, path: named.cgroup)
+            identification: named.identification, uid: owner.uid, cgroup: owner.cgroup, path: named.cgroup,
+            inode: owner.inode)
     }
 
-    /// Names the forwarded agent that a packet goes to.
-    func identify(towards address: IPAddress) -> PacketIdentity {
-        let agent = snapshot.agents.agent(ofSource: address)
+    /// Names the agent that a packet goes to: by the socket that takes it in the input hook, else by the address.
+    mutating func identify(towards arrival: Arrival) -> PacketIdentity {
+        let flow = arrival.packet.flow
+        if arrival.facts.hook == .input {
+            guard
+                var owner = resolver.listener(
+                    at: flow.destination, port: flow.destinationPort, transport: flow.transport)
+                    ?? resolver.owner(of: flow.reversed)
+            else { return PacketIdentity(identification: .nobody(.noSocket), uid: nil, cgroup: nil, path: nil) }
+            return name(&owner, arrival)
+        }
+        let agent = snapshot.agents.agent(ofSource: flow.destination)
         return PacketIdentity(
             identification: agent.map { .agent($0) } ?? .nobody(.noMatch), uid: nil, cgroup: nil, path: nil)
     }

@@ -192,9 +192,8 @@ extension EnforcementEngine where Resolver: ~Copyable {
         guard inspection.stream.hasJudgedBytes else { return }
         if flows[slot].isForwarded {
             inspection.stream.acknowledge(upTo: inspection.stream.offset(of: flows[slot].acknowledged))
-        } else if let count = resolver.bytesAcknowledged(on: arrival.packet.flow), count > 0 {
-            // The SYN counts as one (linux/tcp.h, tcpi_bytes_acked). The count is of 64 bits and never wraps.
-            inspection.stream.acknowledge(upTo: Int(clamping: count - 1))
+        } else if let count = resolver.bytesAcknowledged(on: arrival.packet.flow) {
+            inspection.stream.acknowledge(upTo: Int(clamping: count))
         }
     }
 

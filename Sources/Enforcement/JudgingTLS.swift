@@ -81,7 +81,8 @@ extension EnforcementEngine where Resolver: ~Copyable {
             if input.host == nil, decision.reason == .policy { decision.reason = .noName }
             return Refusal(decision, input: input)
         }
-        report(input, decision, arrival.packet.flow, arrival.clock, effects: &effects)
+        report(
+            input, decision, arrival.packet.flow, arrival.clock, inode: flows[slot].inode, effects: &effects)
         return nil
     }
 

@@ -30,7 +30,8 @@ extension EnforcementEngine where Resolver: ~Copyable {
     ) {
         let input =
             refusal.input ?? makeInput(.connect, arrival.packet.flow, identity: identity, clock: arrival.clock)
-        report(input, refusal.decision, arrival.packet.flow, arrival.clock, effects: &effects)
+        report(
+            input, refusal.decision, arrival.packet.flow, arrival.clock, inode: identity.inode, effects: &effects)
         effects.accept(arrival.facts.reference, mark: .refused)
         if let header, !header.flags.contains(.syn) {
             reset(
@@ -49,7 +50,8 @@ extension EnforcementEngine where Resolver: ~Copyable {
             ?? makeInput(
                 .hello, arrival.packet.flow, flows[slot],
                 clock: arrival.clock)
-        report(input, refusal.decision, arrival.packet.flow, arrival.clock, effects: &effects)
+        report(
+            input, refusal.decision, arrival.packet.flow, arrival.clock, inode: flows[slot].inode, effects: &effects)
         for packet in inspections.takeHeld(flows[slot].inspection) { effects.drop(packet.reference) }
         effects.accept(arrival.facts.reference, mark: .refused)
         close(slot, arrival.packet.flow, acknowledgment: header.acknowledgment, effects: &effects)
@@ -65,7 +67,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
         let decision = PolicyDecision(
             allow: false, reason: .heldTooLong,
             policyReason: "the first message did not become complete in \(limits.heldNanoseconds / 1_000_000) ms")
-        report(input, decision, tuple, clock, effects: &effects)
+        report(input, decision, tuple, clock, inode: state.inode, effects: &effects)
         for (position, packet) in inspections.takeHeld(state.inspection).enumerated() {
             if position == 0 {
                 effects.accept(packet.reference, mark: .refused)
@@ -106,13 +108,13 @@ extension EnforcementEngine where Resolver: ~Copyable {
     /// Counts and reports one decision.
     mutating func report<Effects: EnforcementEffects & ~Copyable>(
         _ input: PolicyInput, _ decision: PolicyDecision, _ flow: FiveTuple, _ clock: ClockReading,
-        isInbound: Bool = false, effects: inout Effects
+        isInbound: Bool = false, inode: UInt32 = 0, effects: inout Effects
     ) {
         if decision.allow { counters.allowed &+= 1 } else { counters.refused &+= 1 }
         let elapsed = effects.monotonicNow() &- clock.monotonic
         effects.report(
             Outcome(
-                input: input, decision: decision, flow: flow, isInbound: isInbound,
+                input: input, decision: decision, flow: flow, isInbound: isInbound, socketInode: inode,
                 latencyMicroseconds: UInt32(clamping: elapsed / 1000)))
     }
 }

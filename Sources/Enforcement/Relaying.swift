@@ -36,6 +36,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
             state.agent = agent.rawValue
             state.uid = identity.uid ?? .max
             state.cgroup = identity.cgroup?.rawValue ?? 0
+            state.inode = identity.inode
             guard relay(arrival, tuple, state, identity: identity, effects: &effects) else { return }
             reportRelay(arrival, state, effects: &effects)
         } else if isListed(agent, tuple.reversed) {
@@ -59,7 +60,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
             effects.accept(arrival.facts.reference, mark: .undecided)
         } else {
             decideInbound(
-                arrival, nil, identity: identify(towards: tuple.destination), opener: tuple, effects: &effects)
+                arrival, nil, identity: identify(towards: arrival), opener: tuple, effects: &effects)
         }
     }
 
@@ -68,8 +69,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
     mutating func decideInbound<Effects: EnforcementEffects & ~Copyable>(
         _ arrival: Arrival, _ header: TCPHeader?, identity: PacketIdentity, opener: FiveTuple, effects: inout Effects
     ) {
-        var input = makeInput(.connect, opener, identity: identity, clock: arrival.clock)
-        input.time = arrival.clock.wall
+        let input = makeInput(.connect, opener, identity: identity, clock: arrival.clock)
         guard let agent = identity.identification.agent else {
             refuseInbound(arrival, header, input, .noIdentity, describe(identity), opener, effects: &effects)
             return
@@ -91,7 +91,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
         }
         report(
             input, PolicyDecision(allow: true, reason: .allowed, policyReason: "inbound", rule: "listen"), opener,
-            arrival.clock, isInbound: true, effects: &effects)
+            arrival.clock, isInbound: true, inode: identity.inode, effects: &effects)
     }
 
     /// Remembers a relayed UDP flow and passes the datagram; false after a refusal.
@@ -119,7 +119,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
         input.protocol = ProtocolFacts(name: "dns")
         report(
             input, PolicyDecision(allow: true, reason: .allowed, rule: "resolvers"), arrival.packet.flow, arrival.clock,
-            effects: &effects)
+            inode: state.inode, effects: &effects)
     }
 
     private mutating func refuseInbound<Effects: EnforcementEffects & ~Copyable>(

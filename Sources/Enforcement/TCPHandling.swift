@@ -96,6 +96,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
         state.agent = agent.rawValue
         state.uid = identity.uid ?? .max
         state.cgroup = identity.cgroup?.rawValue ?? 0
+        state.inode = identity.inode
         if tuple.destinationPort == 53, snapshot.resolvers.contains(tuple.destination) {
             state.phase = .relayed
         } else {
@@ -134,13 +135,13 @@ extension EnforcementEngine where Resolver: ~Copyable {
     ) {
         let opener = arrival.packet.flow.reversed
         if header.flags.contains(.syn), !header.flags.contains(.ack) {
-            let identity = identify(towards: arrival.packet.flow.destination)
+            let identity = identify(towards: arrival)
             decideInbound(arrival, header, identity: identity, opener: arrival.packet.flow, effects: &effects)
             return
         }
         guard let slot = flows.find(opener) else {
             refuse(
-                arrival, header, identity: identify(towards: arrival.packet.flow.destination),
+                arrival, header, identity: identify(towards: arrival),
                 Refusal(.preexisting, text: "the flow began before enforcement, or was forgotten"), effects: &effects)
             return
         }
@@ -182,8 +183,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
     private mutating func admitMidstream<Effects: EnforcementEffects & ~Copyable>(
         _ arrival: Arrival, _ header: TCPHeader, effects: inout Effects
     ) -> FlowSlot? {
-        // The SYN counts as one acknowledged byte (linux/tcp.h, tcpi_bytes_acked).
-        if arrival.facts.hook == .output, let count = resolver.bytesAcknowledged(on: arrival.packet.flow), count <= 1 {
+        if arrival.facts.hook == .output, let count = resolver.bytesAcknowledged(on: arrival.packet.flow), count == 0 {
             return admit(arrival, header, initialSequence: header.sequence.advanced(by: -1), effects: &effects)
         }
         refuse(

@@ -116,6 +116,8 @@ public protocol SocketOwnerResolving: ~Copyable {
     /// The owner of the local socket that sent or receives on `flow` (source is the local side); nil where the kernel
     /// knows none.
     mutating func owner(of flow: FiveTuple) -> SocketOwner?
+    /// The owner of the socket that takes connections or datagrams at a local address; nil where there is none.
+    mutating func listener(at address: IPAddress, port: UInt16, transport: TransportProtocol) -> SocketOwner?
     /// The cgroup's path from the root of the v2 hierarchy; nil once the directory is gone.
     mutating func path(of cgroup: CgroupID) -> String?
     /// How many payload bytes of the local TCP socket on `flow` the peer has acknowledged (`tcpi_bytes_acked`); nil where

@@ -20,7 +20,7 @@ struct SallyportCommand: ParsableCommand {
             """,
         version: "sallyport " + SallyportVersion.current,
         subcommands: [
-            RunCommand.self, StatusCommand.self, FlowsCommand.self, AgentsCommand.self, DecisionsCommand.self,
+            RunCommand.self, StatusCommand.self, FlowsCommand.self, AgentsCommand.self, DecisionsCommand.self, RulesCommand.self,
             ExplainCommand.self,
         ])
 

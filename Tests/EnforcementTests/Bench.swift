@@ -62,12 +62,14 @@ struct TableResolver: SocketOwnerResolving {
         owners[flow] ?? owners[flow.withoutPorts]
     }
 
+    mutating func listener(at _: IPAddress, port _: UInt16, transport _: TransportProtocol) -> SocketOwner? { nil }
+
     mutating func path(of cgroup: CgroupID) -> String? { paths[cgroup] }
 
     mutating func bytesAcknowledged(on flow: FiveTuple) -> UInt64? { acknowledged.count }
 }
 
-/// What the server has acknowledged, the SYN included; shared with the test, which moves it on.
+/// How many payload bytes the server has acknowledged; shared with the test, which moves it on.
 final class AcknowledgedBytes {
     var count: UInt64?
 
@@ -125,7 +127,7 @@ struct Bench: ~Copyable {
         limits: EnforcementLimits = EnforcementLimits(), listen: [ListenRule] = [], deny: DenyMode = .reset,
         policy: @escaping @Sendable (PolicyInput) -> PolicyDecision = Bench.allowsGoodExample
     ) throws {
-        acknowledged = AcknowledgedBytes(1)
+        acknowledged = AcknowledgedBytes(0)
         var resolver = TableResolver(acknowledged: acknowledged)
         let cgroup = CgroupID(rawValue: 7)
         resolver.paths[cgroup] = "/sallyport.slice/sallyport-bot.slice"

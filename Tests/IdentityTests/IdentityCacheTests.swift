@@ -10,6 +10,7 @@ import Testing
         var asked = 0
 
         mutating func owner(of _: FiveTuple) -> SocketOwner? { nil }
+        mutating func listener(at _: IPAddress, port _: UInt16, transport _: TransportProtocol) -> SocketOwner? { nil }
         mutating func bytesAcknowledged(on _: FiveTuple) -> UInt64? { nil }
         mutating func path(of cgroup: CgroupID) -> String? {
             asked += 1

@@ -1,0 +1,277 @@
+import Glibc
+import Identity
+import Netlink
+
+/// The rules of one configuration, in the kernel and out of it.
+public struct RuleSet: Sendable {
+    /// What the rules depend on.
+    public let parameters: KernelRulesParameters
+    /// The directory of what must be remembered until `remove`.
+    public let stateDirectory: String
+
+    /// Rules for `parameters`. `stateDirectory` is `/run/sallyport` on a host.
+    public init(_ parameters: KernelRulesParameters, stateDirectory: String = "/run/sallyport") {
+        self.parameters = parameters
+        self.stateDirectory = stateDirectory
+    }
+
+    /// The rules as text, as they would be loaded.
+    public func render(_ backend: QueueBackend) -> String {
+        RuleTemplate.render(parameters, backend: backend) + "\n" + RuleTemplate.setCommands(parameters)
+    }
+
+    /// Which way to the queues this kernel has, found out by trying.
+    public static func probe() throws(KernelRulesError) -> QueueBackend {
+        let trial = "add table inet sallyport_probe\nadd chain inet sallyport_probe c\n"
+        let native = try Command.run(
+            ["nft", "-c", "-f", "-"], input: trial + "add rule inet sallyport_probe c queue to 65535\n")
+        if native.status == 0 { return .native }
+        let plain = try Command.run(["nft", "-c", "-f", "-"], input: trial)
+        guard plain.status == 0 else {
+            throw KernelRulesError(
+                "nftables: the kernel takes no table: \(firstLine(plain.errors)) (run as root; modprobe nf_tables)")
+        }
+        return .xtables
+    }
+
+    /// Puts the rules into the kernel, or brings those that are there up to date, in one transaction.
+    ///
+    /// Before the rules come what they name and rely on: the slice's cgroup and the settings of connection tracking. With
+    /// the xt target a second transaction fills queue chains that are new; until then they hand nothing over.
+    @discardableResult
+    public func apply() throws(KernelRulesError) -> QueueBackend {
+        try makeStateDirectory()
+        try makeSlice()
+        let backend = try Self.probe()
+        let existing = try existingChains()
+        var outcome = try load(updateScript(backend, existing: existing))
+        if outcome.status != 0, existing != nil {
+            // The table is of another version: it is replaced as a whole, still in one transaction.
+            outcome = try load("delete table inet sallyport\n" + render(backend))
+        }
+        guard outcome.status == 0 else {
+            throw KernelRulesError(
+                "nft: the rules were not taken: \(Self.firstLine(outcome.errors)) (the rules before them are still in force)")
+        }
+        if backend == .xtables { try fillQueueChains() }
+        try save(backend)
+        // Connection tracking's settings appear with its first rule.
+        try sysctls.apply()
+        return backend
+    }
+
+    /// Takes the rules out of the kernel, and puts back every setting that `apply` changed. Where nothing of ours is there,
+    /// nothing happens.
+    public func remove() throws(KernelRulesError) {
+        if try existingChains() != nil {
+            let outcome = try Command.run(["nft", "delete", "table", "inet", KernelRulesParameters.tableName])
+            guard outcome.status == 0 else {
+                throw KernelRulesError("nft: the table was not deleted: \(Self.firstLine(outcome.errors)) (run as root)")
+            }
+        }
+        do throws(NetlinkError) {
+            try Conntrack.clearMarks(mask: parameters.markMask)
+        } catch {
+            throw KernelRulesError("\(error)")
+        }
+        sysctls.restore()
+        removeSlice()
+        unlink(appliedPath)
+        unlink(listingPath)
+    }
+
+    /// What differs between the kernel and what should be there: one line each, none if all is well.
+    ///
+    /// The kernel's rules are compared with what they were right after `apply`, and the rules that were applied then with
+    /// those of this configuration.
+    public func check() throws(KernelRulesError) -> [String] {
+        guard try existingChains() != nil else {
+            return ["table inet sallyport is not loaded: nothing is confined (sallyport rules apply)"]
+        }
+        guard let applied = TextFile.read(appliedPath), let listing = TextFile.read(listingPath) else {
+            return ["the rules were not applied from here: \(appliedPath) is missing (sallyport rules apply)"]
+        }
+        var problems = sysctls.problems()
+        if QueueBackend.allCases.allSatisfy({ appliedText($0) != applied }) {
+            problems.append("the rules are those of another configuration or version (sallyport rules apply)")
+        }
+        let actual = try self.listing()
+        if Self.comparable(actual) != Self.comparable(listing) {
+            problems.append(
+                "table inet sallyport was changed: \(Self.difference(actual, listing)) (sallyport rules apply)")
+        }
+        return problems
+    }
+
+    // MARK: - Loading
+
+    /// nft(8) looks for cgroups under /sys/fs/cgroup only: where cgroup v2 is elsewhere, it gets a mount namespace in which
+    /// it is there.
+    private func load(_ script: String) throws(KernelRulesError) -> Command.Outcome {
+        let hierarchy = try hierarchy()
+        guard hierarchy.mountPoint != "/sys/fs/cgroup" else { return try Command.run(["nft", "-f", "-"], input: script) }
+        return try Command.run(
+            [
+                "unshare", "--mount", "--propagation", "private", "sh", "-c",
+                "mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec nft -f -",
+            ], input: script)
+    }
+
+    private func hierarchy() throws(KernelRulesError) -> CgroupHierarchy {
+        do throws(NetlinkError) {
+            return try CgroupHierarchy.find()
+        } catch {
+            throw KernelRulesError("\(error)")
+        }
+    }
+
+    /// The script that turns the table that is there into the one that should be. The set `alive` stays as it is, so that an
+    /// update does not interrupt a running daemon, and so do queue chains that already have their target.
+    private func updateScript(_ backend: QueueBackend, existing: Set<String>?) -> String {
+        guard let existing else { return render(backend) }
+        var script = ""
+        for chain in existing.sorted() where backend == .native || !chain.hasPrefix("queue_") || !isQueueChain(chain) {
+            script += "flush chain inet sallyport \(chain)\n"
+        }
+        for set in RuleTemplate.configurationSets { script += "flush set inet sallyport \(set)\n" }
+        return script + render(backend)
+    }
+
+    private func isQueueChain(_ name: String) -> Bool {
+        parameters.queues.contains { name == "queue_\($0)" }
+    }
+
+    /// The chains of our table, nil where there is no table.
+    private func existingChains() throws(KernelRulesError) -> Set<String>? {
+        let outcome = try Command.run(["nft", "-s", "list", "table", "inet", KernelRulesParameters.tableName])
+        guard outcome.status == 0 else {
+            if outcome.errors.contains("No such file or directory") { return nil }
+            throw KernelRulesError("nft: the rules cannot be read: \(Self.firstLine(outcome.errors)) (run as root)")
+        }
+        return Set(
+            outcome.output.split(separator: "\n").compactMap { line in
+                let words = line.split(whereSeparator: \.isWhitespace)
+                return words.count == 3 && words[0] == "chain" ? String(words[1]) : nil
+            })
+    }
+
+    private func fillQueueChains() throws(KernelRulesError) {
+        let actual = try listing()
+        let empty = parameters.queues.filter { !Self.handsOver(actual, queue: $0) }
+        guard !empty.isEmpty else { return }
+        do throws(NetlinkError) {
+            try NFTables.addQueueTargets(
+                empty.map { (chain: "queue_\($0)", queue: $0) }, table: KernelRulesParameters.tableName)
+        } catch {
+            throw KernelRulesError("\(error)")
+        }
+    }
+
+    // MARK: - What the rules rely on
+
+    private var sysctls: Sysctls { Sysctls(savePath: stateDirectory + "/sysctl.saved") }
+
+    private func makeStateDirectory() throws(KernelRulesError) {
+        guard mkdir(stateDirectory, 0o755) == 0 || errno == EEXIST else {
+            throw KernelRulesError("\(stateDirectory): cannot be made: \(Command.text(errno)) (run as root)")
+        }
+    }
+
+    /// The slice must exist before the rule that names it. On a systemd host it is systemd's to make.
+    private func makeSlice() throws(KernelRulesError) {
+        let hierarchy = try hierarchy()
+        if hierarchy.identifier(of: "/" + parameters.slice) == nil, access("/run/systemd/system", F_OK) == 0,
+            parameters.slice.hasSuffix(".slice"), !parameters.slice.contains("/")
+        {
+            _ = try Command.run(["systemctl", "start", parameters.slice])
+        }
+        for path in [parameters.slice] + parameters.cgroups {
+            var prefix = hierarchy.mountPoint
+            for component in path.split(separator: "/") {
+                prefix += "/" + component
+                if mkdir(prefix, 0o755) == 0 {
+                    _ = TextFile.append(madePath, prefix + "\n")
+                } else if errno != EEXIST {
+                    throw KernelRulesError(
+                        "cgroup \(prefix): cannot be made: \(Command.text(errno)) (run as root, with cgroup v2 writable)")
+                }
+            }
+        }
+    }
+
+    /// Removes the cgroups that `makeSlice` made, deepest first; one that is in use stays.
+    private func removeSlice() {
+        let made = (TextFile.read(madePath) ?? "").split(separator: "\n").map(String.init)
+        for path in Set(made).sorted(by: { $0.utf8.count > $1.utf8.count }) { rmdir(path) }
+        unlink(madePath)
+    }
+
+    private var madePath: String { stateDirectory + "/cgroups.made" }
+
+    // MARK: - Comparing
+
+    private var appliedPath: String { stateDirectory + "/rules.nft" }
+    private var listingPath: String { stateDirectory + "/rules.listing" }
+
+    /// The rules with what else they depend on: a slice that was made anew has another id under the same name.
+    private func appliedText(_ backend: QueueBackend) -> String {
+        let hierarchy = try? CgroupHierarchy.find()
+        let identifiers = ([parameters.slice] + parameters.cgroups).map { path in
+            "# cgroup /\(path) \(hierarchy?.identifier(of: "/" + path)?.rawValue ?? 0)\n"
+        }
+        return identifiers.joined() + render(backend)
+    }
+
+    private func save(_ backend: QueueBackend) throws(KernelRulesError) {
+        for (path, text) in [(appliedPath, appliedText(backend)), (listingPath, try listing())] {
+            guard TextFile.write(path, text) else {
+                throw KernelRulesError(
+                    "\(path): cannot be written: \(Command.text(errno)) (make its directory writable)")
+            }
+        }
+    }
+
+    /// The kernel's rules, without counters.
+    private func listing() throws(KernelRulesError) -> String {
+        let outcome = try Command.run(["nft", "-s", "list", "table", "inet", KernelRulesParameters.tableName])
+        guard outcome.status == 0 else {
+            throw KernelRulesError("nft: the rules cannot be read: \(Self.firstLine(outcome.errors)) (run as root)")
+        }
+        return outcome.output
+    }
+
+    /// The lines of a listing that say what the rules do: without the elements that the daemon renews.
+    private static func comparable(_ listing: String) -> [Substring] {
+        var lines: [Substring] = []
+        var isInAlive = false
+        for line in listing.split(separator: "\n") {
+            let text = line.drop(while: \.isWhitespace)
+            if text.hasPrefix("set ") { isInAlive = text.hasPrefix("set alive") }
+            if isInAlive && isElement(text) { continue }
+            lines.append(text)
+        }
+        return lines
+    }
+
+    private static func isElement(_ text: Substring) -> Bool {
+        !(text.hasPrefix("set") || text.hasPrefix("type") || text.hasPrefix("flags") || text.hasPrefix("timeout")
+            || text.hasPrefix("}"))
+    }
+
+    private static func difference(_ actual: String, _ expected: String) -> String {
+        let (left, right) = (comparable(actual), comparable(expected))
+        if let missing = right.first(where: { !left.contains($0) }) { return "missing: \(missing)" }
+        if let extra = left.first(where: { !right.contains($0) }) { return "not ours: \(extra)" }
+        return "the order of rules"
+    }
+
+    /// Whether a queue chain has its rule. With libxtables at hand nft(8) prints the target as a queue statement.
+    private static func handsOver(_ listing: String, queue: UInt16) -> Bool {
+        guard let start = listing.firstRange(of: "chain queue_\(queue) {")?.upperBound else { return false }
+        return listing[start...].prefix { $0 != "}" }.contains { !$0.isWhitespace }
+    }
+
+    private static func firstLine(_ text: String) -> String {
+        text.split(separator: "\n").first.map(String.init) ?? "no reason was given"
+    }
+}

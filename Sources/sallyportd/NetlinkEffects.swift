@@ -1,0 +1,81 @@
+import DecisionLog
+import Enforcement
+import Glibc
+import Netlink
+import Policy
+
+/// Carries out what the engine wants: verdicts in batches, resets through raw sockets, records into the thread's ring.
+struct NetlinkEffects: EnforcementEffects, ~Copyable {
+    private var verdicts: VerdictBatch
+    private var injector: PacketInjector
+    private let ring: RecordRing
+    private var identifiers: DecisionIDSource
+    private let allowedBit: UInt32
+    private let refusedBit: UInt32
+    private let mask: UInt32
+    /// The revision of the policy that is asked now.
+    var policyRevision: String
+
+    init(
+        verdicts: consuming VerdictBatch, injector: consuming PacketInjector, ring: RecordRing, seed: UInt64,
+        allowedBit: UInt32, refusedBit: UInt32, mask: UInt32, policyRevision: String
+    ) {
+        self.verdicts = verdicts
+        self.injector = injector
+        self.ring = ring
+        identifiers = DecisionIDSource(seed: seed)
+        self.allowedBit = allowedBit
+        self.refusedBit = refusedBit
+        self.mask = mask
+        self.policyRevision = policyRevision
+    }
+
+    /// Sends the verdicts that have gathered.
+    mutating func flush() {
+        verdicts.flush()
+    }
+
+    /// What became of the verdicts.
+    var counters: VerdictCounters { verdicts.counters }
+
+    mutating func accept(_ packet: PacketReference, mark: VerdictMark) {
+        verdicts.accept(queue: packet.queue, id: packet.id, mark: word(packet, mark))
+    }
+
+    mutating func accept(_ packet: PacketReference, mark: VerdictMark, bytes: RawSpan) {
+        verdicts.accept(queue: packet.queue, id: packet.id, mark: word(packet, mark), payload: bytes)
+    }
+
+    mutating func drop(_ packet: PacketReference) {
+        verdicts.drop(queue: packet.queue, id: packet.id)
+    }
+
+    mutating func requeue(_ packet: PacketReference, to queue: UInt16) {
+        verdicts.requeue(queue: packet.queue, id: packet.id, to: queue)
+    }
+
+    mutating func inject(_ bytes: RawSpan) {
+        injector.send(bytes)
+    }
+
+    mutating func report(_ outcome: Outcome) {
+        // A full ring counts what it could not take.
+        _ = ring.push(
+            DecisionRecord(
+                id: identifiers.next(nanoseconds: outcome.input.time), input: outcome.input, decision: outcome.decision,
+                flow: outcome.flow, isInbound: outcome.isInbound, policyRevision: policyRevision,
+                latencyMicroseconds: outcome.latencyMicroseconds,
+                socketInode: outcome.socketInode == 0 ? nil : outcome.socketInode))
+    }
+
+    mutating func monotonicNow() -> UInt64 { Clock.nanoseconds(CLOCK_MONOTONIC) }
+
+    /// The packet's whole mark with our bits changed; nil where it stays as it is.
+    private func word(_ packet: PacketReference, _ mark: VerdictMark) -> UInt32? {
+        switch mark {
+        case .undecided: nil
+        case .allowed: packet.mark & ~mask | allowedBit
+        case .refused: packet.mark & ~mask | refusedBit
+        }
+    }
+}

@@ -1,0 +1,173 @@
+import Configuration
+import DecisionLog
+import Enforcement
+import Glibc
+import Netlink
+import Policy
+import Synchronization
+
+/// One queue thread: it owns its netlink socket, its engine and its ring, and shares nothing but the snapshot.
+final class QueueWorker: Sendable {
+    /// What others may know of a worker.
+    struct Report: Sendable {
+        var queue = QueueCounters()
+        var verdicts = VerdictCounters()
+        var engine = EnforcementCounters()
+        var liveFlows = 0
+        var evictedFlows: UInt64 = 0
+        /// Why the thread ended although nobody asked it to.
+        var failure: String?
+    }
+
+    /// The worker's position, 0 ..< count.
+    let index: Int
+    /// The queue for TCP, which takes segment batches.
+    let tcpQueue: UInt16
+    /// The queue for UDP and for TCP segments that were queued again.
+    let segmentQueue: UInt16
+
+    private let configuration: Configuration
+    private let snapshots: SnapshotBox
+    private let ring: RecordRing
+    private let turns = Atomic<UInt64>(0)
+    private let isStopping = Atomic<Bool>(false)
+    private let wantsFlows = Atomic<Bool>(false)
+    private let shared = Mutex(Report())
+    private let flowList = Mutex<[LiveFlow]?>(nil)
+    private let started = Mutex<NetlinkError??>(nil)
+
+    init(index: Int, configuration: Configuration, snapshots: SnapshotBox, ring: RecordRing) {
+        self.index = index
+        self.configuration = configuration
+        self.snapshots = snapshots
+        self.ring = ring
+        tcpQueue = configuration.queues.base + UInt16(index)
+        segmentQueue = configuration.queues.base + UInt16(configuration.queues.count + index)
+    }
+
+    /// How often the thread has come round; a thread that stands still is not attending its queues.
+    var turnCount: UInt64 { turns.load(ordering: .relaxed) }
+
+    /// The thread's counters, at most a quarter of a second old.
+    var report: Report { shared.withLock { $0 } }
+
+    /// Asks the thread to end after its batch.
+    func stop() {
+        isStopping.store(true, ordering: .relaxed)
+    }
+
+    /// Whether the thread's sockets are open: nil until it has tried, an error where it could not.
+    var startOutcome: NetlinkError?? { started.withLock { $0 } }
+
+    /// Asks the thread for its flows; `takeFlows` has them within its next turn.
+    func requestFlows() {
+        flowList.withLock { $0 = nil }
+        wantsFlows.store(true, ordering: .releasing)
+    }
+
+    /// The flows that were asked for, once they are there.
+    func takeFlows() -> [LiveFlow]? { flowList.withLock { $0 } }
+
+    /// The thread's body.
+    func run() {
+        do throws(NetlinkError) {
+            var sockets = try openSockets()
+            started.withLock { $0 = .some(nil) }
+            try attend(&sockets.queues, &sockets.effects, &sockets.engine)
+        } catch {
+            started.withLock { if $0 == nil { $0 = .some(error) } }
+            shared.withLock { $0.failure = "\(error)" }
+        }
+    }
+
+    private struct Sockets: ~Copyable {
+        var queues: QueueSocket
+        var effects: NetlinkEffects
+        var engine: EnforcementEngine<SocketDiagnosis>
+    }
+
+    private func openSockets() throws(NetlinkError) -> Sockets {
+        let length = configuration.queues.length
+        let queues = try QueueSocket.open([
+            QueueParameters(number: tcpQueue, takesSegmentBatches: true, maximumLength: length),
+            QueueParameters(number: segmentQueue, takesSegmentBatches: false, maximumLength: length),
+        ])
+        var random = SystemRandomNumberGenerator()
+        let mark = configuration.mark
+        let snapshot = snapshots.snapshot
+        let effects = NetlinkEffects(
+            verdicts: queues.makeVerdictBatch(), injector: try PacketInjector.open(mark: mark.inject), ring: ring,
+            seed: random.next(), allowedBit: mark.allowed, refusedBit: mark.refused, mask: mark.mask,
+            policyRevision: snapshot.policy.revision)
+        var limits = EnforcementLimits()
+        limits.flowCount = max(configuration.limits.flows / configuration.queues.count, 1024)
+        limits.inspectionCount = min(limits.flowCount / 4, 16_384)
+        limits.helloByteCount = configuration.limits.helloBytes
+        limits.heldNanoseconds = UInt64(configuration.limits.heldMilliseconds) * 1_000_000
+        let engine = EnforcementEngine(
+            snapshot: snapshot, limits: limits, resolver: try SocketDiagnosis.open(cgroups: try CgroupHierarchy.find()),
+            hashKey: (random.next(), random.next()))
+        return Sockets(queues: queues, effects: effects, engine: engine)
+    }
+
+    private func attend(
+        _ queues: inout QueueSocket, _ effects: inout NetlinkEffects, _ engine: inout EnforcementEngine<SocketDiagnosis>
+    ) throws(NetlinkError) {
+        var generation: UInt64 = 0
+        var nextReport: UInt64 = 0
+        while !isStopping.load(ordering: .relaxed) {
+            turns.add(1, ordering: .relaxed)
+            if let snapshot = snapshots.newer(than: &generation) {
+                engine.adopt(snapshot)
+                effects.policyRevision = snapshot.policy.revision
+            }
+            let count = try queues.receive(timeoutMilliseconds: engine.hasDeadlines ? 50 : 250)
+            let clock = Clock.read()
+            for position in 0..<count {
+                let packet = queues.packet(at: position)
+                engine.handle(
+                    PacketFacts(packet.facts, segmentQueue: segmentQueue), packet.payload, clock: clock,
+                    effects: &effects)
+            }
+            engine.expire(clock: clock, effects: &effects)
+            effects.flush()
+            if clock.monotonic >= nextReport {
+                nextReport = clock.monotonic + 250_000_000
+                publish(queues, effects, engine)
+            }
+            if wantsFlows.exchange(false, ordering: .acquiring) {
+                var list: [LiveFlow] = []
+                engine.forEachFlow { list.append($0) }
+                flowList.withLock { $0 = list }
+            }
+        }
+        publish(queues, effects, engine)
+    }
+
+    private func publish(
+        _ queues: borrowing QueueSocket, _ effects: borrowing NetlinkEffects,
+        _ engine: borrowing EnforcementEngine<SocketDiagnosis>
+    ) {
+        let (queue, verdicts, decided) = (queues.counters, effects.counters, engine.counters)
+        let (live, evicted) = (engine.flowCount, engine.evictionCount)
+        _ = shared.withLockIfAvailable { report in
+            report.queue = queue
+            report.verdicts = verdicts
+            report.engine = decided
+            report.liveFlows = live
+            report.evictedFlows = evicted
+        }
+    }
+}
+
+extension PacketFacts {
+    /// What the kernel says of a packet, in the engine's terms. A hook that no rule of ours queues from cannot be judged as
+    /// an agent's own: it counts as forwarded, where nobody is known for it.
+    init(_ facts: QueuedPacketFacts, segmentQueue: UInt16) {
+        self.init(
+            reference: PacketReference(queue: facts.queue, id: facts.id, mark: facts.mark),
+            hook: PacketHook(rawValue: facts.hook) ?? .forward, inputInterface: facts.inputInterface, uid: facts.uid,
+            checksumNotReady: facts.checksumNotReady, isSegmentBatch: facts.isGSO, isTruncated: facts.isTruncated,
+            segmentQueue: segmentQueue)
+    }
+}
