@@ -39,7 +39,8 @@ def run(*command, **options):
 
 
 def inside(namespace, *command):
-    return ["ip", "netns", "exec", namespace, *command]
+    # Not `ip netns exec`: that hides the cgroup hierarchy behind a fresh /sys.
+    return ["nsenter", f"--net=/run/netns/{namespace}", *command]
 
 
 class Lab:
@@ -52,7 +53,7 @@ class Lab:
         self.cgroup_root = next(
             line.split()[1] for line in open("/proc/self/mounts") if line.split()[2] == "cgroup2")
         self.slice = f"{LAB}.slice"
-        self.cgroup = os.path.join(self.cgroup_root, self.slice, f"sallyport-bench.slice")
+        self.cgroup = os.path.join(self.cgroup_root, self.slice, f"{LAB}-bench.slice")
 
     def up(self):
         run("ip", "netns", "add", AGENT)
@@ -117,13 +118,11 @@ class Lab:
         return path
 
     def rules(self, verb, log="discard"):
-        run(*inside(AGENT, os.path.join(self.binaries, "sallyport"), "rules", verb, "--config", self.configuration(log)),
-            env=dict(os.environ, SALLYPORT_STATE=self.folder))
+        run(*inside(AGENT, os.path.join(self.binaries, "sallyport"), "rules", verb, "--config", self.configuration(log)))
 
     def daemon(self, log):
         """Starts the daemon and waits until it attends its queues."""
-        process = self.start(inside(AGENT, os.path.join(self.binaries, "sallyportd"), "--config", self.configuration(log)),
-                             env=dict(os.environ, SALLYPORT_STATE=self.folder))
+        process = self.start(inside(AGENT, os.path.join(self.binaries, "sallyportd"), "--config", self.configuration(log)))
         self.await_alive(process)
         return process
 

@@ -36,7 +36,9 @@ enum Command {
         var vector: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) }
         vector.append(nil)
         defer { for pointer in vector { free(pointer) } }
-        let environment: [UnsafeMutablePointer<CChar>?] = [strdup("LC_ALL=C"), strdup("PATH=/usr/sbin:/usr/bin:/sbin:/bin"), nil]
+        let environment: [UnsafeMutablePointer<CChar>?] = [
+            strdup("LC_ALL=C"), strdup("PATH=/usr/sbin:/usr/bin:/sbin:/bin"), nil,
+        ]
         defer { for pointer in environment { free(pointer) } }
         var child: pid_t = 0
         let spawned = posix_spawn(&child, path, &actions, nil, vector, environment)
@@ -72,7 +74,9 @@ enum Command {
             guard poll(&polled, 3, -1) > 0 else { continue }
             if polled[0].revents != 0 {
                 // At most what a pipe takes at once after POLLOUT.
-                let count = input[written...].withUnsafeBytes { write(pipes[0].write, $0.baseAddress, min($0.count, 4096)) }
+                let count = input[written...].withUnsafeBytes {
+                    write(pipes[0].write, $0.baseAddress, min($0.count, 4096))
+                }
                 written += max(count, 0)
                 if count < 0 || written == input.count {
                     close(pipes[0].write)

@@ -51,7 +51,8 @@ public struct RuleSet: Sendable {
         }
         guard outcome.status == 0 else {
             throw KernelRulesError(
-                "nft: the rules were not taken: \(Self.firstLine(outcome.errors)) (the rules before them are still in force)")
+                "nft: the rules were not taken: \(Self.firstLine(outcome.errors)) (the rules before them are still in force)"
+            )
         }
         if backend == .xtables { try fillQueueChains() }
         try save(backend)
@@ -66,7 +67,8 @@ public struct RuleSet: Sendable {
         if try existingChains() != nil {
             let outcome = try Command.run(["nft", "delete", "table", "inet", KernelRulesParameters.tableName])
             guard outcome.status == 0 else {
-                throw KernelRulesError("nft: the table was not deleted: \(Self.firstLine(outcome.errors)) (run as root)")
+                throw KernelRulesError(
+                    "nft: the table was not deleted: \(Self.firstLine(outcome.errors)) (run as root)")
             }
         }
         do throws(NetlinkError) {
@@ -109,7 +111,9 @@ public struct RuleSet: Sendable {
     /// it is there.
     private func load(_ script: String) throws(KernelRulesError) -> Command.Outcome {
         let hierarchy = try hierarchy()
-        guard hierarchy.mountPoint != "/sys/fs/cgroup" else { return try Command.run(["nft", "-f", "-"], input: script) }
+        guard hierarchy.mountPoint != "/sys/fs/cgroup" else {
+            return try Command.run(["nft", "-f", "-"], input: script)
+        }
         return try Command.run(
             [
                 "unshare", "--mount", "--propagation", "private", "sh", "-c",
@@ -193,7 +197,8 @@ public struct RuleSet: Sendable {
                     _ = TextFile.append(madePath, prefix + "\n")
                 } else if errno != EEXIST {
                     throw KernelRulesError(
-                        "cgroup \(prefix): cannot be made: \(Command.text(errno)) (run as root, with cgroup v2 writable)")
+                        "cgroup \(prefix): cannot be made: \(Command.text(errno)) (run as root, with cgroup v2 writable)"
+                    )
                 }
             }
         }

@@ -3,7 +3,8 @@ import PacketHeaders
 /// Fills in the rules' template.
 enum RuleTemplate {
     /// The rules of a configuration, as nft(8) reads them, for a fresh table.
-    static func render(_ parameters: KernelRulesParameters, backend: QueueBackend, template: String = source) -> String {
+    static func render(_ parameters: KernelRulesParameters, backend: QueueBackend, template: String = source) -> String
+    {
         let values = values(parameters)
         var lines: [String] = []
         for line in template.split(separator: "\n", omittingEmptySubsequences: false) {
@@ -62,7 +63,8 @@ enum RuleTemplate {
             "REFUSED": hex(refused), "INJECT": hex(parameters.injectBit), "VERDICTS": hex(allowed | refused),
             "CONFINED_ALLOWED": hex(confined | allowed), "CONFINED_REFUSED": hex(confined | refused),
             "LEVEL": String(level(of: parameters.slice)), "SLICE": quoted(parameters.slice),
-            "TCP_CHOICE": choice(from: parameters.queueBase, parameters), "UDP_CHOICE": choice(from: parameters.queueBase + parameters.queueCount, parameters),
+            "TCP_CHOICE": choice(from: parameters.queueBase, parameters),
+            "UDP_CHOICE": choice(from: parameters.queueBase + parameters.queueCount, parameters),
             "DENY": parameters.answersRefusals
                 ? "meta l4proto tcp reject with tcp reset\n        reject with icmpx admin-prohibited" : "drop",
         ]

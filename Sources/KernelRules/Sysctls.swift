@@ -8,8 +8,14 @@ struct Sysctls {
 
     /// Setting, value, and what goes wrong with another value.
     static let required: [(name: String, value: String, purpose: String)] = [
-        ("net/netfilter/nf_conntrack_checksum", "1", "segments with a wrong checksum would be judged although no server takes them"),
-        ("net/netfilter/nf_conntrack_tcp_be_liberal", "0", "segments outside the window would be judged although no server takes them"),
+        (
+            "net/netfilter/nf_conntrack_checksum", "1",
+            "segments with a wrong checksum would be judged although no server takes them"
+        ),
+        (
+            "net/netfilter/nf_conntrack_tcp_be_liberal", "0",
+            "segments outside the window would be judged although no server takes them"
+        ),
     ]
 
     /// Sets what differs, after saving what was there before.
@@ -23,12 +29,14 @@ struct Sysctls {
             if saved[name] == nil { saved[name] = current }
             guard current != value else { continue }
             guard TextFile.write("/proc/sys/\(name)", value) else {
-                throw KernelRulesError("/proc/sys/\(name): cannot be set to \(value): \(Command.text(errno)) (run as root)")
+                throw KernelRulesError(
+                    "/proc/sys/\(name): cannot be set to \(value): \(Command.text(errno)) (run as root)")
             }
         }
         let text = saved.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)\n" }.joined()
         guard TextFile.write(savePath, text) else {
-            throw KernelRulesError("\(savePath): cannot be written: \(Command.text(errno)) (make its directory writable)")
+            throw KernelRulesError(
+                "\(savePath): cannot be written: \(Command.text(errno)) (make its directory writable)")
         }
     }
 

@@ -1,9 +1,7 @@
 import Identity
 import PacketHeaders
 
-/// One fact of `PolicyInput` and where it stands in `input`. The only place that knows the schema: the value that a policy
-/// sees, its JSON form, reading that form back, and the keys of the decision cache all come from here.
-/// `policies/schema/input.schema.json` describes the same for people.
+/// One fact of `PolicyInput`. Where it stands in `input` is said by `InputShape`.
 enum InputField: UInt8, CaseIterable {
     case time
     case stage
@@ -28,31 +26,10 @@ enum InputField: UInt8, CaseIterable {
     case headers
 
     /// The keys that lead from `input` to the fact, outermost first.
-    var keys: [String] {
-        switch self {
-        case .time: ["time"]
-        case .stage: ["stage"]
-        case .agentID: ["agent", "id"]
-        case .agentLabels: ["agent", "labels"]
-        case .uid: ["agent", "process", "uid"]
-        case .cgroup: ["agent", "process", "cgroup"]
-        case .host: ["destination", "host"]
-        case .hostSource: ["destination", "host_source"]
-        case .address: ["destination", "address"]
-        case .port: ["destination", "port"]
-        case .transport: ["destination", "transport"]
-        case .protocolName: ["protocol", "name"]
-        case .protocolVersion: ["protocol", "version"]
-        case .alpn: ["protocol", "alpn"]
-        case .encryptedClientHello: ["protocol", "encrypted_client_hello"]
-        case .ja4: ["protocol", "ja4"]
-        case .method: ["request", "method"]
-        case .path: ["request", "path"]
-        case .query: ["request", "query"]
-        case .url: ["request", "url"]
-        case .headers: ["request", "headers"]
-        }
-    }
+    var keys: [String] { Self.keysByField[self] ?? [] }
+
+    private static let keysByField = Dictionary(
+        InputShape.root.leaves().map { ($0.field, $0.keys) }, uniquingKeysWith: { first, _ in first })
 
     /// The fact in `input`; nil where it is unknown. Does not allocate.
     func fact(of input: PolicyInput) -> InputFact? {

@@ -109,7 +109,8 @@ final class Daemon: Sendable {
         let threads = try startThreads()
         let control = try startControl()
         log.event(
-            .started, message: "sallyportd \(SallyportVersion.current) decides for \(current.agents.agents.count) agents",
+            .started,
+            message: "sallyportd \(SallyportVersion.current) decides for \(current.agents.agents.count) agents",
             fields: ["POLICY_REVISION": current.engine.revision])
         notifier.notify("READY=1\nSTATUS=deciding")
         let failure = waitForEnd(signals)

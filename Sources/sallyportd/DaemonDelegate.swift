@@ -35,7 +35,8 @@ struct DaemonDelegate: ControlDelegate {
         let now = Clock.read()
         let rules = daemon.keeper.state
         var report = StatusReport(
-            version: SallyportVersion.current, pid: getpid(), startedAt: Timestamp.text(nanoseconds: daemon.startedAt.wall),
+            version: SallyportVersion.current, pid: getpid(),
+            startedAt: Timestamp.text(nanoseconds: daemon.startedAt.wall),
             uptimeSeconds: (now.monotonic - daemon.startedAt.monotonic) / 1_000_000_000, isEnforcing: isHealthy)
         report.problems = [daemon.heartbeat.problem, rules.error].compactMap { $0 }
         report.policy.revision = current.engine.revision

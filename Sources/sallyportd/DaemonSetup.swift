@@ -41,7 +41,7 @@ struct DaemonSetup {
     /// The policy of a configuration.
     static func readPolicy(_ settings: Configuration.PolicySettings) throws(DaemonFailure) -> any PolicyEngine {
         do throws(PolicyLoadError) {
-            return try PolicyDirectory.read(settings.directory).compile(package: settings.package)
+            return try LoadedPolicy.load(settings.directory, package: settings.package).engine
         } catch {
             throw .badInput(error.problems.map(\.description))
         }

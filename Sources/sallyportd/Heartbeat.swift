@@ -48,7 +48,9 @@ final class Heartbeat: Sendable {
     private func beat(_ tables: inout NFTables, isAttended: Bool) {
         guard isAttended else {
             let names = workers.compactMap { $0.report.failure }
-            failure.withLock { $0 = names.first ?? "a queue thread stands still (restart sallyportd; please report this)" }
+            failure.withLock {
+                $0 = names.first ?? "a queue thread stands still (restart sallyportd; please report this)"
+            }
             return
         }
         do throws(NetlinkError) {

@@ -1,0 +1,139 @@
+/// An IP address or a CIDR block, as Go's `net` reads them.
+struct AddressRange: Hashable {
+    /// 4 or 16 bytes.
+    let bytes: [UInt8]
+    /// Leading bits that count.
+    let prefix: Int
+
+    init(bytes: [UInt8], prefix: Int) {
+        self.bytes = bytes
+        self.prefix = prefix
+    }
+
+    /// An address without a prefix.
+    static func address(_ text: [UInt8]) -> [UInt8]? {
+        if text.contains(UInt8(ascii: ":")) { return version6(text) }
+        return version4(text)
+    }
+
+    /// A block; the address is masked. Nil for text that is none.
+    init?(block text: [UInt8]) {
+        guard let slash = text.firstIndex(of: UInt8(ascii: "/")), let address = Self.address(Array(text[..<slash])) else {
+            return nil
+        }
+        let digits = text[(slash + 1)...]
+        guard !digits.isEmpty, digits.count <= 3, digits.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }),
+            let prefix = Int(String(decoding: digits, as: UTF8.self)), prefix <= address.count * 8,
+            digits.count == 1 || digits.first != 0x30
+        else { return nil }
+        self.init(bytes: Self.masked(address, prefix), prefix: prefix)
+    }
+
+    static func masked(_ bytes: [UInt8], _ prefix: Int) -> [UInt8] {
+        var result = bytes
+        for index in result.indices {
+            let kept = max(0, min(8, prefix - index * 8))
+            result[index] &= kept == 0 ? 0 : UInt8(truncatingIfNeeded: 0xFF << (8 - kept))
+        }
+        return result
+    }
+
+    /// Whether an address of the same version lies inside.
+    func contains(_ address: [UInt8]) -> Bool {
+        address.count == bytes.count && Self.masked(address, prefix) == bytes
+    }
+
+    /// The last address inside.
+    var last: [UInt8] {
+        var result = bytes
+        for index in result.indices {
+            let kept = max(0, min(8, prefix - index * 8))
+            result[index] |= kept == 8 ? 0 : UInt8(truncatingIfNeeded: 0xFF >> kept)
+        }
+        return result
+    }
+
+    private static func version4(_ text: [UInt8]) -> [UInt8]? {
+        let parts = text.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
+        guard parts.count == 4 else { return nil }
+        var bytes: [UInt8] = []
+        for part in parts {
+            guard !part.isEmpty, part.count <= 3, part.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }),
+                part.count == 1 || part.first != 0x30, let value = UInt8(String(decoding: part, as: UTF8.self))
+            else { return nil }
+            bytes.append(value)
+        }
+        return bytes
+    }
+
+    private static func version6(_ text: [UInt8]) -> [UInt8]? {
+        var head: [UInt8] = []
+        var tail: [UInt8] = []
+        var seenGap = false
+        var index = 0
+        if text.starts(with: Array("::".utf8)) {
+            seenGap = true
+            index = 2
+        }
+        while index < text.count {
+            var end = index
+            while end < text.count, text[end] != UInt8(ascii: ":") { end += 1 }
+            let part = text[index..<end]
+            let count = head.count + tail.count
+            if part.contains(UInt8(ascii: ".")) {
+                guard end == text.count, count <= 12, let four = version4(Array(part)) else { return nil }
+                if seenGap { tail += four } else { head += four }
+                index = end
+                break
+            }
+            guard !part.isEmpty, part.count <= 4, count <= 14,
+                let value = UInt16(String(decoding: part, as: UTF8.self), radix: 16), part.first != UInt8(ascii: "+")
+            else { return nil }
+            let pair = [UInt8(value >> 8), UInt8(value & 255)]
+            if seenGap { tail += pair } else { head += pair }
+            index = end
+            if index == text.count { break }
+            index += 1
+            if index < text.count, text[index] == UInt8(ascii: ":") {
+                if seenGap { return nil }
+                seenGap = true
+                index += 1
+            } else if index == text.count {
+                return nil
+            }
+        }
+        let count = head.count + tail.count
+        if seenGap ? count > 14 : count != 16 { return nil }
+        return head + [UInt8](repeating: 0, count: 16 - count) + tail
+    }
+
+    /// The address in Go's notation.
+    static func text(_ bytes: [UInt8]) -> String {
+        if bytes.count == 4 { return bytes.map { String($0) }.joined(separator: ".") }
+        let groups = stride(from: 0, to: 16, by: 2).map { UInt16(bytes[$0]) << 8 | UInt16(bytes[$0 + 1]) }
+        var best = 0..<0
+        var index = 0
+        while index < 8 {
+            var end = index
+            while end < 8, groups[end] == 0 { end += 1 }
+            if end - index > best.count, end - index > 1 { best = index..<end }
+            index = max(end, index + 1)
+        }
+        var text = ""
+        index = 0
+        while index < 8 {
+            if index == best.lowerBound, !best.isEmpty {
+                text += "::"
+                index = best.upperBound
+                continue
+            }
+            if index > 0, !text.hasSuffix("::") { text += ":" }
+            text += String(groups[index], radix: 16)
+            index += 1
+        }
+        return text
+    }
+
+    /// `address/prefix`.
+    var text: String { Self.text(bytes) + "/" + String(prefix) }
+}
