@@ -72,7 +72,7 @@ public struct StreamReassembler: Sendable {
         let offset = offset(of: sequence)
         let segmentEnd = offset + payload.byteCount
         for piece in judged { try Self.compare(piece.offset, piece.bytes, offset, payload) }
-        guard segmentEnd > start else { return }
+        guard segmentEnd > start, payload.byteCount > 0 else { return }
         try Self.compare(start, kept, offset, payload)
         for piece in pending { try Self.compare(piece.offset, piece.bytes, offset, payload) }
         let from = max(offset, start)

@@ -1,3 +1,4 @@
+import CAllocationCounter
 import PacketHeaders
 import Testing
 
@@ -95,5 +96,30 @@ import Testing
         #expect(none == nil)
         let second = table.expired(.reading, now: 20).map { table[$0] }
         #expect(second == 2)
+    }
+
+    @Test(
+        "nothing is allocated once the table is made",
+        .disabled(if: _isDebugAssertConfiguration(), "needs an optimised build: unspecialised generic code allocates"))
+    func allocations() {
+        var table = FlowTable<Int>(capacity: 64, placeholder: 0, hashKey: (1, 2))
+        let flows = (0..<1000).map { number in
+            FiveTuple(
+                source: IPAddress(v4: 1), sourcePort: UInt16(number), destination: IPAddress(v6: 1, 2),
+                destinationPort: 443, transport: .tcp)
+        }
+        var before: UInt64 = 0
+        for (number, flow) in flows.enumerated() {
+            // The first evictions let the runtime make its own tables.
+            if number == 100 { before = allocation_count() }
+            guard let slot = table.insert(flow, number, group: UInt16(number % 8), evicting: { _ in }) else { continue }
+            table[slot] += 1
+            table.move(slot, to: .reading, deadline: UInt64(number))
+            table.move(slot, to: .decided)
+            _ = table.find(flows[number / 2])
+            _ = table.expired(.reading, now: .max)
+        }
+        #expect(allocation_count() == before)
+        #expect(table.count == 64)
     }
 }
