@@ -117,6 +117,7 @@ let package = Package(
         tests("KernelRules", ["Netlink", "PacketHeaders", "NetworkLab"]),
         tests("PolicySources", ["Policy", "Rego", "Identity", "PacketHeaders"]),
         tests("DecisionLog", ["Identity", "PacketHeaders", "Policy"]),
+        tests("sallyport", [argumentParser, "Control", "DecisionLog", "Identity", "PacketHeaders", "Policy"]),
         tests("Control", ["DecisionLog", "Identity", "PacketHeaders", "Policy"]),
         tests("Confinement", ["confinement-launcher", "confinement-probe"]),
     ],

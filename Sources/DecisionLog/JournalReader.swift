@@ -19,11 +19,15 @@ public struct JournalReader: Sendable {
     }
 
     /// Gives every trusted entry that matches to `body`, oldest first, until it answers false or there are no more.
+    /// - Parameter consumer: the descriptor that `body` writes to; the end of its reader ends the reading too. Without it
+    ///   one that follows would wait for the next entry to find out.
     /// - Throws: `JournalError` where journalctl cannot be run, fails or writes what is not JSON.
-    public func read(_ query: JournalQuery, _ body: (JournalEntry) -> Bool) throws(JournalError) {
+    public func read(_ query: JournalQuery, consumer: Int32? = nil, _ body: (JournalEntry) -> Bool)
+        throws(JournalError)
+    {
         var child = try Subprocess.start([program] + source.arguments + query.arguments)
         var lines = LineBuffer()
-        while let line = try lines.next(from: child.output) {
+        while let line = try lines.next(from: child.output, consumer: consumer) {
             let entry = try JournalEntry(json: line)
             guard trust.accepts(entry) else { continue }
             guard body(entry) else {
@@ -31,6 +35,7 @@ public struct JournalReader: Sendable {
                 return
             }
         }
+        if lines.isAbandoned { return child.end() }
         let (status, complaint) = child.wait()
         guard status == 0 else { throw .failed(program: program, status: status, complaint: complaint) }
     }

@@ -55,10 +55,11 @@ public enum RecordField: String, CaseIterable, Sendable {
         }
     }
 
-    /// How many bytes of the escaped value are kept. The sum bounds a record, well below a datagram's limit.
+    /// How many bytes of the escaped value are kept; with the mark of what was cut off a value stays within 4 KiB. The sum
+    /// bounds a record, well below a datagram's limit.
     var limit: Int {
         switch self {
-        case .path: 4096
+        case .path: 4080
         case .policyReason, .executable, .cgroup: 1024
         case .alpn: 512
         case .host: 253

@@ -163,5 +163,5 @@ public enum RecordFormat {
     }
 
     private static let messagePartLimit = 256
-    private static let eventValueLimit = 8192
+    private static let eventValueLimit = 4080
 }

@@ -51,9 +51,9 @@ struct Subprocess: ~Copyable {
         return Subprocess(pid: pid, output: out[0], complaints: err[0])
     }
 
-    /// Ends the program.
+    /// Ends the program, which only reads, whatever signals our caller has blocked.
     mutating func end() {
-        kill(pid, SIGTERM)
+        kill(pid, SIGKILL)
         reap()
     }
 
@@ -84,12 +84,16 @@ struct Subprocess: ~Copyable {
 
 /// Cuts a stream into lines.
 struct LineBuffer {
+    /// Whether the lines ended because their reader was gone.
+    private(set) var isAbandoned = false
+
     private var bytes: [UInt8] = []
     private var start = 0
 
-    /// The next line without its newline; nil at the end of the stream.
+    /// The next line without its newline; nil at the end of the stream, or once nobody reads `consumer` any more.
+    /// - Parameter consumer: where the lines go; nil where their reader cannot go away.
     /// - Throws: `JournalError.unreadable` for a line longer than `lineLimit` or a failed read.
-    mutating func next(from descriptor: Int32) throws(JournalError) -> [UInt8]? {
+    mutating func next(from descriptor: Int32, consumer: Int32? = nil) throws(JournalError) -> [UInt8]? {
         var searched = start
         while true {
             if let end = bytes[searched...].firstIndex(of: 0x0A) {
@@ -104,6 +108,10 @@ struct LineBuffer {
             }
             guard bytes.count < lineLimit else { throw .unreadable("a line of more than \(lineLimit) bytes") }
             let count = bytes.count
+            if let consumer, !Self.wait(for: descriptor, whileReading: consumer) {
+                isAbandoned = true
+                return nil
+            }
             let added = fill(from: descriptor)
             if added < 0 { throw .unreadable(String(cString: strerror(errno))) }
             if added == 0 {
@@ -112,6 +120,15 @@ struct LineBuffer {
                 return bytes
             }
         }
+    }
+
+    /// Waits until `descriptor` can be read; false where the reader of `consumer` is gone (poll(2), POLLERR).
+    private static func wait(for descriptor: Int32, whileReading consumer: Int32) -> Bool {
+        var descriptors = [
+            pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0), pollfd(fd: consumer, events: 0, revents: 0),
+        ]
+        while poll(&descriptors, 2, -1) < 0, errno == EINTR {}
+        return descriptors[1].revents == 0
     }
 
     private mutating func fill(from descriptor: Int32) -> Int {

@@ -34,38 +34,70 @@ struct DecisionsCommand: ParsableCommand {
     @Option(help: "Only decisions from this time on: 2026-01-01T00:00:00Z, 10m, 2h, today and the like.")
     var since: SinceTime?
 
-    @Option(name: [.customShort("n"), .long], help: "Only the last N entries of the journal.")
+    @Option(name: [.customShort("n"), .long], help: "Only the last N of these decisions.")
     var lines: Int?
 
     @OptionGroup var output: OutputOptions
     @OptionGroup var journal: JournalOptions
 
     func validate() throws {
-        if let lines, lines < 0 { throw ValidationError("--lines: \(lines) is below 0") }
+        guard let lines else { return }
+        guard (0...largestLines).contains(lines) else {
+            throw ValidationError("--lines: \(lines) is not from 0 to \(largestLines)")
+        }
+        if follow, since != nil { throw ValidationError("--lines: has no meaning with --follow and --since") }
     }
 
     func run() throws {
         var query = JournalQuery()
         query.follow = follow
         query.since = since?.journalText
-        query.last = lines ?? (follow && since == nil ? 10 : nil)
+        // Without --follow the last ones are counted here: journalctl would count entries that are not shown.
+        if follow, since == nil { query.last = lines ?? 10 }
         if denied { query.matches[RecordField.verdict.journalName] = "deny" }
         if let agent { query.matches[RecordField.agent.journalName] = agent }
         if let customer { query.matches[RecordField.prefix + "CUSTOMER"] = customer }
         let reader = try journal.reader()
         if !output.json { print(DecisionLine.header) }
+        var last = LastLines(limit: follow ? nil : lines)
         try reader.readOrFail(query) { entry in
             guard entry[.decisionID] != nil, matches(entry) else { return true }
-            print(output.json ? entry.jsonLine : DecisionLine(entry).text)
+            last.take(output.json ? entry.jsonLine : DecisionLine(entry).text)
             if follow { Console.flush() }
             return true
         }
+        last.finish()
     }
 
     private func matches(_ entry: JournalEntry) -> Bool {
         guard let host else { return true }
         guard let name = entry[.host] ?? entry[.address] else { return false }
         return fnmatch(host.lowercased(), name.lowercased(), 0) == 0
+    }
+}
+
+/// Prints lines as they come, or, with a limit, the last ones at the end.
+private struct LastLines {
+    private let limit: Int?
+    private var lines: [String] = []
+    private var oldest = 0
+
+    init(limit: Int?) {
+        self.limit = limit
+    }
+
+    mutating func take(_ line: String) {
+        guard let limit else { return print(line) }
+        if lines.count < limit {
+            lines.append(line)
+        } else if limit > 0 {
+            lines[oldest] = line
+            oldest = (oldest + 1) % limit
+        }
+    }
+
+    func finish() {
+        for line in lines[oldest...] + lines[..<oldest] { print(line) }
     }
 }
 
@@ -117,3 +149,5 @@ struct DecisionLine {
     /// A time, a verdict, most agents and destinations, and an id fit; longer cells push the rest of their line.
     private static let widths = [24, 7, 14, 32, 8, 36]
 }
+
+private let largestLines = 1_000_000

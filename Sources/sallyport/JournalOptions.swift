@@ -63,7 +63,7 @@ extension JournalReader {
     /// `read`, with its errors as the command's.
     func readOrFail(_ query: JournalQuery, _ body: (JournalEntry) -> Bool) throws {
         do throws(JournalError) {
-            try read(query, body)
+            try read(query, consumer: query.follow ? STDOUT_FILENO : nil, body)
         } catch {
             switch error {
             case .failed(_, _, let complaint) where complaint.contains("parse timestamp"):

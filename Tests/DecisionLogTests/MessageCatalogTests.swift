@@ -5,9 +5,8 @@ import Testing
 
 @Suite("Message catalog")
 struct MessageCatalogTests {
-    private static let path =
-        String(#filePath.dropLast("Tests/DecisionLogTests/MessageCatalogTests.swift".count))
-        + "systemd/sallyport.catalog"
+    private static let root = String(#filePath.dropLast("Tests/DecisionLogTests/MessageCatalogTests.swift".count))
+    private static let path = root + "systemd/sallyport.catalog"
 
     @Test("explains every MESSAGE_ID that the code writes, and no other")
     func complete() throws {
@@ -22,6 +21,18 @@ struct MessageCatalogTests {
             #expect(identifier.utf8.count == 32)
             #expect(identifier.allSatisfy { $0.isHexDigit && !$0.isUppercase })
         }
+    }
+
+    @Test("is what the manual lists, with every field of a record")
+    func manual() throws {
+        let manual = try read(Self.root + "docs/journal.md")
+        for kind in EventKind.allCases {
+            #expect(manual.contains("| `\(kind.rawValue)` | \(kind.priority) | `\(kind.messageID)` |"))
+        }
+        for identifier in [DecisionMessageID.allowed, DecisionMessageID.refused, DecisionMessageID.inbound] {
+            #expect(manual.contains("`\(identifier)`"))
+        }
+        for field in RecordField.allCases { #expect(manual.contains("`\(field.journalName)`")) }
     }
 
     @Test(
