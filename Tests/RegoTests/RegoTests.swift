@@ -1,3 +1,73 @@
 import Testing
 
 @testable import Rego
+
+/// Evaluates one document of one module.
+private func evaluate(
+    _ module: String, data: String = "{}", input: String? = nil, path: String = "data.test.p"
+) throws -> String? {
+    let policy = try CompiledPolicy(modules: [("test.rego", module)], data: try RegoValue(json: data))
+    let evaluator = Evaluator(policy)
+    let entry = try policy.entryPoint(path)
+    let value = try input.map { try evaluator.makeInput(json: Array($0.utf8)) } ?? evaluator.makeEmptyInput()
+    return try evaluator.evaluate(entry, input: value, time: 0).json
+}
+
+@Suite struct CompiledPolicyTests {
+    @Test func answersFromInputAndData() throws {
+        let module = """
+            package test
+            default p := false
+            p if { input.host in data.hosts }
+            """
+        #expect(try evaluate(module, data: #"{"hosts": ["a", "b"]}"#, input: #"{"host": "b"}"#) == "true")
+        #expect(try evaluate(module, data: #"{"hosts": ["a", "b"]}"#, input: #"{"host": "c"}"#) == "false")
+        #expect(try evaluate(module) == "false")
+    }
+
+    @Test func comparesStringsByTheirBytes() throws {
+        let module = "package test\np if \"\\u00e9\" == \"e\\u0301\"\n"
+        #expect(try evaluate(module) == nil)
+    }
+
+    @Test func keepsTheTextOfNumbers() throws {
+        #expect(
+            try evaluate("package test\np := [1e3, 0.10, 1e3 + 1, 100000000000000000000 / 3]\n")
+                == "[1e3,0.10,1001,33333333333333333334]")
+    }
+
+    @Test func refusesTwoValuesOfACompleteRule() throws {
+        #expect(throws: RegoError.self) { try evaluate("package test\np := x if { some x in [1, 2] }\n") }
+    }
+
+    @Test func namesTheRuleThatDecided() throws {
+        let policy = try CompiledPolicy(modules: [("a.rego", "package test\np := 1 if input.x\np := 2 if input.y\n")])
+        let evaluator = Evaluator(policy)
+        let entry = try policy.entryPoint("data.test.p")
+        let input = evaluator.makeInput { builder in builder.object { $0.set("y", true) } }
+        let result = try evaluator.evaluate(entry, input: input, time: 0)
+        #expect(result.rule?.row == 3)
+        #expect(result.rule?.file == "a.rego")
+        #expect(result.inputPathsRead.count == 2)
+    }
+
+    @Test func endsAnEndlessSearch() throws {
+        let module =
+            "package test\np if { some a in numbers.range(1, 3000); some b in numbers.range(1, 3000); a * b < 0 }\n"
+        let policy = try CompiledPolicy(
+            modules: [("test.rego", module)], limits: RegoLimits(instructions: 100_000))
+        let evaluator = Evaluator(policy)
+        let entry = try policy.entryPoint("data.test.p")
+        #expect(throws: RegoError.self) {
+            try evaluator.evaluate(entry, input: evaluator.makeEmptyInput(), time: 0)
+        }
+    }
+
+    @Test func showsTheLineOfAnError() throws {
+        let errors = #expect(throws: RegoErrors.self) {
+            try CompiledPolicy(modules: [("a.rego", "package test\np if {\n")])
+        }
+        #expect(errors?.errors.first?.code == "rego_parse_error")
+        #expect(errors?.errors.first?.row == 3)
+    }
+}

@@ -95,7 +95,8 @@ extension Builtins {
                 var pairs: [(key: [UInt8], values: [Value])] = []
                 for part in try arguments.bytes(0).split(separator: UInt8(ascii: "&")) {
                     if part.contains(UInt8(ascii: ";")) { throw .failed("invalid semicolon separator in query") }
-                    let halves = part.split(separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
+                    let halves = part.split(
+                        separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
                     guard let key = URLQuery.unescape(Array(halves[0])),
                         let value = URLQuery.unescape(halves.count > 1 ? Array(halves[1]) : [])
                     else { throw .failed("invalid URL escape") }

@@ -42,9 +42,11 @@ extension Builtins {
                 let (text, part) = (try arguments.bytes(0), try arguments.bytes(1))
                 if part.isEmpty { throw .failed("empty search character") }
                 try machine.charge(text.count / 16)
-                guard let place = text.withUnsafeBufferPointer({ text in
-                    part.withUnsafeBufferPointer { find($0, in: text, from: 0) }
-                }) else { return Value(-1) }
+                guard
+                    let place = text.withUnsafeBufferPointer({ text in
+                        part.withUnsafeBufferPointer { find($0, in: text, from: 0) }
+                    })
+                else { return Value(-1) }
                 return Value(scalars(text[..<place]))
             },
             "indexof_n": { machine, arguments throws(BuiltinFailure) in
@@ -278,7 +280,11 @@ extension Builtins {
         for scalar in value.text.unicodeScalars {
             let mapped = lower ? scalar.properties.lowercaseMapping : scalar.properties.uppercaseMapping
             let mappedScalars = mapped.unicodeScalars
-            if mappedScalars.count == 1, let single = mappedScalars.first { text.append(single) } else { text.append(scalar) }
+            if mappedScalars.count == 1, let single = mappedScalars.first {
+                text.append(single)
+            } else {
+                text.append(scalar)
+            }
         }
         return machine.arena.string(String(text))
     }

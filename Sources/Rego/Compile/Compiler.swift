@@ -310,7 +310,8 @@ final class Compiler {
                     var known = VariableCollector.names(rule.body)
                     known.formUnion(VariableCollector.names(rule.head.arguments ?? []))
                     known.formUnion(["input", "data"])
-                    let head = Array(rule.head.reference.dropFirst()) + [rule.head.key, rule.head.value].compactMap { $0 }
+                    let head =
+                        Array(rule.head.reference.dropFirst()) + [rule.head.key, rule.head.value].compactMap { $0 }
                     var reported: Set<String> = []
                     for term in head {
                         for (name, location) in VariablePlaces.find(term) where !known.contains(name) {
@@ -344,7 +345,9 @@ final class Compiler {
                     }
                     var inner = Safety(arity: { self.arity(of: $0) })
                     let known = globals.union(VariableCollector.names(rule.body))
-                    for head in heads { _ = inner.reorder([head], globals: known.union(VariableCollector.names([head]))) }
+                    for head in heads {
+                        _ = inner.reorder([head], globals: known.union(VariableCollector.names([head])))
+                    }
                     report(safety)
                     next = rule.otherwise
                 }
@@ -368,7 +371,8 @@ final class Compiler {
             let original = originals[name] ?? name
             if original.hasPrefix("$") || original.hasPrefix("__local") { continue }
             reported = true
-            let hint = Token.futureKeywords[original] != nil
+            let hint =
+                Token.futureKeywords[original] != nil
                 ? " (hint: `import future.keywords.\(original)` to import a future keyword)" : ""
             fail("rego_unsafe_var_error", place, "var \(original) is unsafe\(hint)")
         }

@@ -8,7 +8,9 @@ enum TemplateRewrite {
         if let value = rule.head.value { rewrite(value, &counter) }
     }
 
-    static func rewrite(_ body: inout Body, counter: inout Int) { for expression in body { rewrite(expression, &counter) } }
+    static func rewrite(_ body: inout Body, counter: inout Int) {
+        for expression in body { rewrite(expression, &counter) }
+    }
 
     private static func rewrite(_ expression: Expression, _ counter: inout Int) {
         switch expression.kind {

@@ -20,6 +20,7 @@ final class Planner {
     var nodes: [DispatchNode] = []
     var indexes: [RuleIndex] = []
     var entryGroups: [String: Int32] = [:]
+    var testRules: [(path: String, place: RulePlace)] = []
     private var constantNumbers: [RuleTree.Symbol: Int32] = [:]
     private var inputNumbers: [String: Int32] = [:]
     private var dataNumbers: [String: Int32] = [:]
@@ -129,12 +130,18 @@ final class Planner {
     func planAll() throws(RegoErrors) {
         try planNode(compiler.tree)
         try drain()
+        testRules.sort { $0.path < $1.path }
     }
 
     private func planNode(_ node: RuleTree) throws(RegoErrors) {
         if !node.rules.isEmpty { _ = try group(of: node) }
         for child in node.children { try planNode(child) }
         entryGroups[node.name] = try entry(of: node)
+        if case .string(let name) = node.key, let rule = node.rules.first, rule.head.arguments == nil,
+            name.hasPrefix("test_") || name.hasPrefix("todo_test_")
+        {
+            testRules.append((node.name, places[Int(placeNumber(rule))]))
+        }
     }
 
     private func drain() throws(RegoErrors) {

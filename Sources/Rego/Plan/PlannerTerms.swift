@@ -246,7 +246,8 @@ extension Planner {
             return
         }
         while !pairs.isEmpty {
-            let place = pairs.firstIndex { !isOpen($0.0) || !isOpen($0.1) }
+            let place =
+                pairs.firstIndex { !isOpen($0.0) || !isOpen($0.1) }
                 ?? pairs.firstIndex { isLiteral($0.0) && isLiteral($0.1) }
             guard let place else {
                 throw RegoErrors([RegoError("rego_unsafe_var_error", a.location, "expression is unsafe")])

@@ -187,6 +187,8 @@ final class Program: @unchecked Sendable {
     let indexes: [RuleIndex]
     /// The groups of paths, for entry points.
     let entryGroups: [String: Int32]
+    /// Rules whose names begin with `test_` or `todo_test_`, by path.
+    let testRules: [(path: String, place: RulePlace)]
 
     init(_ planner: Planner) {
         arena = planner.arena
@@ -205,6 +207,7 @@ final class Program: @unchecked Sendable {
         nodes = planner.nodes
         indexes = planner.indexes
         entryGroups = planner.entryGroups
+        testRules = planner.testRules
     }
 
     private static func copy<Element>(_ array: [Element]) -> UnsafeMutableBufferPointer<Element> {

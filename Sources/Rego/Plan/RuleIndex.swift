@@ -58,7 +58,9 @@ struct RuleIndexBuilder {
             let name = TermPrinter.text(terms[0])
             guard name == "eq" || name == "equal", !planner.replacements.functions.contains(name) else { continue }
             for (side, other) in [(terms[1], terms[2]), (terms[2], terms[1])] {
-                guard let value = ConstantTerm.value(other), let reference = reference(side, arguments) else { continue }
+                guard let value = ConstantTerm.value(other), let reference = reference(side, arguments) else {
+                    continue
+                }
                 if result[reference] == nil { result[reference] = value }
             }
         }

@@ -18,7 +18,8 @@ struct AddressRange: Hashable {
 
     /// A block; the address is masked. Nil for text that is none.
     init?(block text: [UInt8]) {
-        guard let slash = text.firstIndex(of: UInt8(ascii: "/")), let address = Self.address(Array(text[..<slash])) else {
+        guard let slash = text.firstIndex(of: UInt8(ascii: "/")), let address = Self.address(Array(text[..<slash]))
+        else {
             return nil
         }
         let digits = text[(slash + 1)...]

@@ -92,7 +92,9 @@ struct GlobPattern {
             guard index < text.count, !members.isEmpty else { throw .failed("unexpected end of input") }
             index += 1
             if members.count == 3, members[1] == "-" {
-                guard members[0] <= members[2] else { throw .failed("hi character '\(members[2])' should be greater than lo '\(members[0])'") }
+                guard members[0] <= members[2] else {
+                    throw .failed("hi character '\(members[2])' should be greater than lo '\(members[0])'")
+                }
                 return .range(members[0], members[2], negated: negated)
             }
             return .list(Set(members), negated: negated)

@@ -57,7 +57,8 @@ public indirect enum RegoValue: Sendable {
     /// Throws `rego_json_error` with the byte offset where the text is no JSON or is nested too deeply.
     public init(json: some Sequence<UInt8>) throws(RegoError) {
         let arena = Arena()
-        self.init(try JSONReader.read(Array(json), arena))
+        let value = try JSONReader.read(Array(json), arena)
+        self = withExtendedLifetime(arena) { RegoValue(value) }
     }
 
     /// Reads JSON text.
@@ -66,13 +67,13 @@ public indirect enum RegoValue: Sendable {
     /// JSON without spaces; keys in OPA's order, sets as arrays.
     public var json: String {
         let arena = Arena()
-        return JSONWriter.text(arena.make(self))
+        return withExtendedLifetime(arena) { JSONWriter.text(arena.make(self)) }
     }
 
     /// JSON over several lines, indented by two spaces.
     public var prettyJSON: String {
         let arena = Arena()
-        return JSONWriter.pretty(arena.make(self))
+        return withExtendedLifetime(arena) { JSONWriter.pretty(arena.make(self)) }
     }
 }
 
@@ -80,7 +81,7 @@ extension RegoValue: Equatable {
     /// Rego's equality: numbers by value, strings by their bytes.
     public static func == (a: RegoValue, b: RegoValue) -> Bool {
         let arena = Arena()
-        return Value.equal(arena.make(a), arena.make(b))
+        return withExtendedLifetime(arena) { Value.equal(arena.make(a), arena.make(b)) }
     }
 }
 

@@ -21,7 +21,9 @@ enum URLQuery {
         var index = 0
         while index < text.count {
             if text[index] == UInt8(ascii: "%") {
-                guard index + 2 < text.count, let byte = Base64.hex(Array(text[index + 1...index + 2])) else { return nil }
+                guard index + 2 < text.count, let byte = Base64.hex(Array(text[index + 1...index + 2])) else {
+                    return nil
+                }
                 out += byte
                 index += 3
             } else {
