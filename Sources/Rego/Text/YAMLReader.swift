@@ -58,7 +58,7 @@ enum YAMLReader {
         case "false", "False", "FALSE": return .boolean(false)
         default: break
         }
-        if node.tag.description == Tag.Name.str.rawValue { return .string(text) }
+        if scalar.tag.description == "tag:yaml.org,2002:str" { return .string(text) }
         if Builtins.isNumber(Array(text.utf8)) { return .number(text) }
         if let number = Self.number(text) { return .number(number) }
         return .string(text)
