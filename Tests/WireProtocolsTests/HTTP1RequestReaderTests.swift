@@ -231,7 +231,8 @@ import Testing
                 }
             }
         }
-        #expect(allocation_count() == before)
+        let after = allocation_count()
+        #expect(after == before)
         #expect(heads == 20)
     }
 }
