@@ -155,7 +155,7 @@ mode_of() { if [[ $1 == *.sh ]]; then echo 755; else echo 644; fi; }
 
 check_configuration() {
     if $dry_run; then return; fi
-    /usr/sbin/sallyportd --check ||
+    /usr/sbin/sallyportd --check >/dev/null ||
         fail "the configuration has errors, see above: nothing was started (correct them, then run this again)"
 }
 

@@ -37,7 +37,7 @@ echo again >&8
 check "killed: the flow that was allowed goes on" eventually answers 2
 check "the daemon starts again" systemctl start sallyportd
 check "the rules are attended again" eventually is_attended
-equal "started again: an allowed name passes" "hello from allowed.test" "$(as_agent allowed.test 198.18.10.1)"
+equal "started again: an allowed name passes" "hello from allowed.test" "$(attended as_agent allowed.test 198.18.10.1)"
 echo again >&8
 check "started again: the flow that was allowed goes on" eventually answers 3
 
@@ -50,7 +50,7 @@ check "stopped: the rules notice" eventually is_unattended
 nothing_passes stopped "$before"
 kill -CONT "$process"
 check "continued: the rules are attended again" eventually is_attended
-equal "continued: an allowed name passes" "hello from allowed.test" "$(as_agent allowed.test 198.18.10.1)"
+equal "continued: an allowed name passes" "hello from allowed.test" "$(attended as_agent allowed.test 198.18.10.1)"
 exec 8>&-
 wait
 
@@ -73,7 +73,7 @@ check "deleted rules are put back" eventually sallyport rules check
 check "the journal calls it tampering" eventually record SALLYPORT_EVENT=rules_restored
 systemctl reload nftables
 check "rules that a firewall's reload deleted are put back" eventually sallyport rules check
-equal "after it an allowed name passes" "hello from allowed.test" "$(as_agent allowed.test 198.18.10.1)"
+equal "after it an allowed name passes" "hello from allowed.test" "$(attended as_agent allowed.test 198.18.10.1)"
 
 # Bad input: one line that says what, why and what to do, and closed rules.
 cp /etc/sallyport/sallyport.yaml /root/good.yaml
@@ -96,7 +96,7 @@ check "the rules are attended after it" eventually is_attended
 
 echo 'package sallyport.egress decision :=' >/etc/sallyport/policies/broken.rego
 systemctl reload sallyportd
-equal "a broken policy: the last good one stays in force" "hello from allowed.test" "$(as_agent allowed.test 198.18.10.1)"
+equal "a broken policy: the last good one stays in force" "hello from allowed.test" "$(attended as_agent allowed.test 198.18.10.1)"
 check "a broken policy: the journal says file and line" \
     bash -c "journalctl -q -b -t sallyport -t sallyportd -o cat | grep -q 'broken\.rego:1'"
 rm /etc/sallyport/policies/broken.rego

@@ -12,7 +12,7 @@ equal "the rules are in force after a boot" active "$(systemctl is-active sallyp
 check "the rules were there before the network was set up" test \
     "$(entered sallyport-firewall.service ActiveEnterTimestampMonotonic)" -lt \
     "$(entered systemd-networkd.service ExecMainStartTimestampMonotonic)"
-equal "the rules are what they should be" "" "$(sallyport rules check 2>&1)"
+check "the rules are what they should be" sallyport rules check
 equal "the daemon does not run" inactive "$(systemctl is-active sallyportd)"
 check "an agent tries since the boot began" systemctl is-active impatient
 equal "nothing of it passed" 0 "$(sink_bytes)"
@@ -25,5 +25,5 @@ equal "somebody else's rules came back" "$(cat /var/lib/before/ruleset)" "$(nft 
 # Two-sided: the same agent without the rules reaches the sink.
 systemctl enable -q --now sallyportd
 check "the daemon starts" eventually is_attended
-equal "an allowed name passes" "hello from allowed.test" "$(as_agent allowed.test 198.18.10.1)"
+equal "an allowed name passes" "hello from allowed.test" "$(attended as_agent allowed.test 198.18.10.1)"
 equal "still nothing of the other agent passed" 0 "$(sink_bytes)"
