@@ -3,9 +3,13 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
-void current_thread_configure(const char *name, int processor) {
+void current_thread_configure(const char *name, int niceness, int processor) {
     pthread_setname_np(pthread_self(), name);
+    // On Linux the nice value is a thread's own (setpriority(2), BUGS).
+    if (niceness != 0) setpriority(PRIO_PROCESS, gettid(), niceness);
     if (processor >= 0 && processor < CPU_SETSIZE) {
         cpu_set_t set;
         CPU_ZERO(&set);

@@ -196,7 +196,7 @@ final class Daemon: Sendable {
 
     private func startThreads() throws(DaemonFailure) -> (deciding: [PlainThread], log: PlainThread) {
         let log = log
-        let logThread = try start("log") { log.run() }
+        let logThread = try start("log", niceness: 0) { log.run() }
         var threads: [PlainThread] = []
         let processors = Self.processorCount
         for worker in workers {
@@ -216,10 +216,10 @@ final class Daemon: Sendable {
     }
 
     private func start(
-        _ name: String, processor: Int? = nil, body: @escaping @Sendable () -> Void
+        _ name: String, niceness: Int32 = -10, processor: Int? = nil, body: @escaping @Sendable () -> Void
     ) throws(DaemonFailure) -> PlainThread {
         do throws(ThreadError) {
-            return try PlainThread.start(name: name, processor: processor, body: body)
+            return try PlainThread.start(name: name, niceness: niceness, processor: processor, body: body)
         } catch {
             throw DaemonFailure(status: 1, lines: [error.description])
         }

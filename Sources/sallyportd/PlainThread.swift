@@ -13,12 +13,14 @@ final class PlainThread: Sendable {
     /// Starts `body` on a new thread.
     /// - Parameters:
     ///   - name: at most 15 bytes, as `ps -L` shows it.
+    ///   - niceness: below 0 for a thread that busy agents must not starve.
     ///   - processor: the processor to run on, nil for any.
     /// - Throws: the error number of `pthread_create`.
-    static func start(name: String, processor: Int?, body: @escaping @Sendable () -> Void) throws(ThreadError)
+    static func start(name: String, niceness: Int32, processor: Int?, body: @escaping @Sendable () -> Void)
+        throws(ThreadError)
         -> PlainThread
     {
-        let start = Unmanaged.passRetained(Start(name: name, processor: processor, body: body))
+        let start = Unmanaged.passRetained(Start(name: name, niceness: niceness, processor: processor, body: body))
         var identifier = pthread_t()
         let status = pthread_create(
             &identifier, nil,
@@ -42,17 +44,19 @@ final class PlainThread: Sendable {
 
     private final class Start {
         let name: String
+        let niceness: Int32
         let processor: Int?
         let body: @Sendable () -> Void
 
-        init(name: String, processor: Int?, body: @escaping @Sendable () -> Void) {
+        init(name: String, niceness: Int32, processor: Int?, body: @escaping @Sendable () -> Void) {
             self.name = name
+            self.niceness = niceness
             self.processor = processor
             self.body = body
         }
 
         func run() {
-            current_thread_configure(name, Int32(processor ?? -1))
+            current_thread_configure(name, niceness, Int32(processor ?? -1))
             body()
         }
     }

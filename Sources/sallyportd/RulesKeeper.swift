@@ -56,8 +56,12 @@ final class RulesKeeper: Sendable {
             let hierarchy = try CgroupHierarchy.find()
             var cgroups = identifiers(hierarchy)
             var interfaces = interfaceIndexes()
+            // What was changed before the watch began made no event that was heard.
+            var quietTurns = Self.quietTurnLimit
             while !isStopping.load(ordering: .relaxed) {
-                let hasChanged = watch.waitForChange(timeoutMilliseconds: 500)
+                let hasEvent = watch.waitForChange(timeoutMilliseconds: quietTurns == Self.quietTurnLimit ? 0 : 500)
+                let hasChanged = hasEvent || quietTurns >= Self.quietTurnLimit
+                quietTurns = hasChanged ? 0 : quietTurns + 1
                 let now = identifiers(hierarchy)
                 if now != cgroups {
                     cgroups = now
@@ -125,6 +129,9 @@ final class RulesKeeper: Sendable {
         let parameters = shared.withLock { $0.rules.parameters }
         return ([parameters.slice] + parameters.cgroups).map { hierarchy.identifier(of: "/" + $0) }
     }
+
+    /// How many turns of half a second without an event there are between two looks at the rules.
+    private static let quietTurnLimit = 20
 
     private func interfaceIndexes() -> [UInt32] {
         shared.withLock { $0.rules.parameters.interfaces }.map { if_nametoindex($0) }
