@@ -60,7 +60,8 @@ enum RuleTemplate {
         let (confined, allowed, refused) = (parameters.confinedBit, parameters.allowedBit, parameters.refusedBit)
         return [
             "MASK": hex(parameters.markMask), "KEEP": hex(keep), "CONFINED": hex(confined), "ALLOWED": hex(allowed),
-            "REFUSED": hex(refused), "NO_VERDICT": hex(~(allowed | refused)), "INJECT": hex(parameters.injectBit), "VERDICTS": hex(allowed | refused),
+            "REFUSED": hex(refused), "NO_VERDICT": hex(~(allowed | refused)), "INJECT": hex(parameters.injectBit),
+            "VERDICTS": hex(allowed | refused),
             "CONFINED_ALLOWED": hex(confined | allowed), "CONFINED_REFUSED": hex(confined | refused),
             "LEVEL": String(level(of: parameters.slice)), "SLICE": quoted(parameters.slice),
             "TCP_CHOICE": choice(from: parameters.queueBase, parameters),

@@ -21,6 +21,7 @@ public struct RegoTestRunner {
         public let file: String
         /// Line, from 1.
         public let row: Int
+        /// How the test ended.
         public let outcome: Outcome
     }
 

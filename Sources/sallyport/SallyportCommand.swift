@@ -20,7 +20,8 @@ struct SallyportCommand: ParsableCommand {
             """,
         version: "sallyport " + SallyportVersion.current,
         subcommands: [
-            RunCommand.self, StatusCommand.self, FlowsCommand.self, AgentsCommand.self, DecisionsCommand.self, RulesCommand.self,
+            RunCommand.self, StatusCommand.self, FlowsCommand.self, AgentsCommand.self, DecisionsCommand.self,
+            RulesCommand.self,
             ExplainCommand.self,
         ])
 
