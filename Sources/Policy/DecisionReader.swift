@@ -3,8 +3,9 @@ import Rego
 /// Reads a policy's answer: an object with `allow` (boolean) and optionally `reason`, `rule` (texts) and `log` (`full`,
 /// `summary`, `none`). Whatever else an answer is, it is a refusal that says what was wrong.
 enum DecisionReader {
-    /// The decision that `value` is; `name` is what it was asked as, for messages.
+    /// The decision that `value` is; `name` is what was asked for. A plain boolean is an answer only where `allow` was.
     static func decision(from value: RegoValue, asked name: String) -> PolicyDecision {
+        if name == "allow" || name.hasSuffix(".allow") { return decision(fromAllow: value, asked: name) }
         guard let pairs = value.pairs else {
             return failure("\(name) is \(value.kind), not an object with allow")
         }
@@ -48,7 +49,7 @@ enum DecisionReader {
     }
 
     /// The decision that a plain `allow` rule is.
-    static func decision(fromAllow value: RegoValue, asked name: String) -> PolicyDecision {
+    private static func decision(fromAllow value: RegoValue, asked name: String) -> PolicyDecision {
         guard let allow = value.boolean else { return failure("\(name) is \(value.kind), not true or false") }
         return PolicyDecision(allow: allow, reason: allow ? .allowed : .policy)
     }

@@ -39,31 +39,6 @@ import Testing
         }
     }
 
-    private func randomInput(_ random: inout SplitMix) -> PolicyInput {
-        var input = PolicyInput(
-            time: random.next(), stage: [.connect, .hello, .request].randomElement(using: &random) ?? .connect,
-            agent: Agent(
-                id: "bot",
-                labels: [[:], ["a": "1"], ["a": "2"], ["a": "1", "b": "2"]].randomElement(using: &random) ?? [:],
-                selectors: []),
-            address: IPAddress(v4: UInt32.random(in: 1...3, using: &random)),
-            port: [80, 443, 8443].randomElement(using: &random) ?? 1, transport: .tcp)
-        input.host = [nil, "a.example", "b.example", "caf\u{e9}", "cafe\u{301}"].randomElement(using: &random) ?? nil
-        if Bool.random(using: &random) {
-            var facts = ProtocolFacts(name: "tls")
-            facts.alpn =
-                [nil, [], ["h2"], ["h2", "http/1.1"], ["http/1.1", "h2"]].randomElement(using: &random) ?? nil
-            input.protocol = facts
-        }
-        if input.stage == .request {
-            input.request = RequestFacts(
-                method: ["GET", "POST"].randomElement(using: &random) ?? "GET",
-                path: ["/a", "/b"].randomElement(using: &random) ?? "/", query: nil, url: nil,
-                headers: [[:], ["x": "1"], ["y": "1"]].randomElement(using: &random) ?? [:])
-        }
-        return input
-    }
-
     @Test(
         "gives the answer that the policy would give, for any sequence of inputs",
         arguments: [(1, UInt64.max), (7, .max), (4096, .max), (4096, 0), (4096, 7), (64, 63)])
@@ -71,7 +46,7 @@ import Testing
         var random = SplitMix(state: 42)
         var cache = DecisionCache(capacity: capacity, hashMask: hashMask)
         var hits = 0
-        for _ in 0..<20_000 {
+        for _ in 0..<4000 {
             let input = randomInput(&random)
             let (expected, read) = ToyPolicy.decide(input)
             if let kept = cache.decision(for: input) {
@@ -82,7 +57,7 @@ import Testing
             }
             #expect(cache.count <= capacity)
         }
-        #expect(capacity < 100 || hashMask < .max || hits > 15_000)
+        #expect(capacity < 100 || hashMask < .max || hits > 2500)
     }
 
     private func input(_ change: (inout PolicyInput) -> Void = { _ in }) -> PolicyInput {
@@ -222,27 +197,5 @@ import Testing
         let allocations = allocation_count() - before
         #expect(found == 100)
         #expect(allocations == 0)
-    }
-}
-
-/// Whether this is a debug build.
-let isDebugBuild: Bool = {
-    #if DEBUG
-        true
-    #else
-        false
-    #endif
-}()
-
-/// Repeatable random numbers (SplitMix64).
-struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
     }
 }

@@ -53,9 +53,9 @@ import Testing
 
     @Test("a plain allow rule is true or false, and nothing else")
     func allow() {
-        #expect(DecisionReader.decision(fromAllow: .boolean(true), asked: "allow").allow)
-        #expect(DecisionReader.decision(fromAllow: .boolean(false), asked: "allow").reason == .policy)
-        let text = DecisionReader.decision(fromAllow: .string("true"), asked: "allow")
+        #expect(DecisionReader.decision(from: .boolean(true), asked: "allow").allow)
+        #expect(DecisionReader.decision(from: .boolean(false), asked: "allow").reason == .policy)
+        let text = DecisionReader.decision(from: .string("true"), asked: "allow")
         #expect(text == PolicyDecision(policyReason: "allow is a text, not true or false"))
     }
 }
