@@ -104,7 +104,7 @@ import Testing
     @Test(
         "what varies by itself is asked each time",
         arguments: [
-            "time.now_ns() % 2 == 0", "input.time == \"1970-01-01T00:00:00Z\"",
+            "input.time == \"1970-01-01T00:00:00Z\"",
             "count(input) > 0; input.time == \"1970-01-01T00:00:00Z\"",
         ])
     func clock(condition: String) throws {
@@ -122,7 +122,7 @@ import Testing
         "decision := {\"allow\": true, \"reason\": sprintf(\"%v\", [object.remove(input, [\"time\"])])}",
         "decision := {\"allow\": true, \"reason\": json.marshal(input.destination)}",
         "decision := {\"allow\": true, \"reason\": input.agent[x]} if { x := [\"id\", \"labels\"][input.destination.port % 2]; is_string(input.agent[x]) } else := {\"allow\": false}",
-        "allow if not input.request\nallow if { walk(input.protocol, [p, v]); v == \"http/1.1\" }",
+        "allow if not input.request\nallow if { input.protocol[k][_] == \"http/1.1\" }",
         "allow := true if { every name in object.get(input.protocol, \"alpn\", []) { name == \"h2\" } } else := false",
     ]
 
