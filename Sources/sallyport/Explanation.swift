@@ -30,6 +30,8 @@ struct Explanation {
         add("rule", entry[.rule] ?? "none: the policy named none")
         add("policy", policy)
         add("stage", entry[.stage])
+        // Found after the decision, so it is no part of the input.
+        add("process", entry[.pid].map { "pid \($0)" + (entry[.executable].map { ", \($0)" } ?? "") })
         add("latency", entry[.latency].map { "\($0) µs from the packet's arrival to its verdict" })
         if isFolded {
             add(
@@ -85,13 +87,11 @@ struct Explanation {
 struct ExplainedInput: Encodable {
     struct Agent: Encodable {
         let id: String
-        let process: Process
+        let process: Process?
     }
 
     struct Process: Encodable {
         let uid: UInt32?
-        let pid: Int32?
-        let executable: String?
         let cgroup: String?
     }
 
@@ -127,11 +127,9 @@ struct ExplainedInput: Encodable {
         time = entry[.time]
         stage = entry[.stage]
         agent = entry[.agent].map { id in
-            Agent(
-                id: id,
-                process: Process(
-                    uid: entry[.uid].flatMap { UInt32($0) }, pid: entry[.pid].flatMap { Int32($0) },
-                    executable: entry[.executable], cgroup: entry[.cgroup]))
+            let isKnown = entry[.uid] != nil || entry[.cgroup] != nil
+            let process = Process(uid: entry[.uid].flatMap { UInt32($0) }, cgroup: entry[.cgroup])
+            return Agent(id: id, process: isKnown ? process : nil)
         }
         destination = entry[.address].map { address in
             Destination(

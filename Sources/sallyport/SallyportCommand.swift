@@ -20,9 +20,8 @@ struct SallyportCommand: ParsableCommand {
             """,
         version: "sallyport " + SallyportVersion.current,
         subcommands: [
-            RunCommand.self, StatusCommand.self, FlowsCommand.self, AgentsCommand.self, DecisionsCommand.self,
-            RulesCommand.self,
-            ExplainCommand.self,
+            RunCommand.self, StatusCommand.self, AgentsCommand.self, FlowsCommand.self, DecisionsCommand.self,
+            ExplainCommand.self, RulesCommand.self, PolicyCommand.self,
         ])
 
     /// Runs the command and exits. On the main thread, as the only thread: `run` changes what belongs to a thread alone.

@@ -19,7 +19,7 @@ struct DaemonDelegate: ControlDelegate {
 
     var confinedPeers: ConfinedPeers {
         let configuration = daemon.current.configuration
-        var peers = ConfinedPeers(cgroups: ["/" + configuration.slice], uids: [])
+        var peers = ConfinedPeers(cgroups: [SystemdName.path(ofSlice: configuration.slice)], uids: [])
         for selector in configuration.agents.flatMap(\.selectors) {
             switch selector {
             case .cgroup(let path): peers.cgroups.append(path)

@@ -141,6 +141,14 @@ struct DecisionsCommandTests {
 
                         """)
             }
+            // What is shown is an input that a policy takes.
+            let asked = try await blocking {
+                let explain = "\(Program.path) explain --json \(refused) --namespace cli-explain --socket /nonexistent"
+                let pick = "python3 -c 'import json, sys; print(json.dumps(json.load(sys.stdin)[\"input\"]))'"
+                let policies = Self.script.replacing("Tests/EndToEnd/lib/journald.sh", with: "policies")
+                return try shell("\(explain) | \(pick) | \(Program.path) policy eval \(policies) --input -").output
+            }
+            #expect(asked.hasPrefix("deny (policy, rule "))
             let json = try await Program.run("explain --json \(refused) --namespace cli-explain --socket /nonexistent")
             #expect(json.output.contains(#""decision_id" : "\#(refused)""#))
             #expect(!json.output.contains("policy_revision_in_force"))

@@ -11,7 +11,10 @@ struct SallyportCommandTests {
         let version = try await Program.run("--version")
         #expect(version.status == 0)
         #expect(version.output == "sallyport \(SallyportVersion.current)\n")
-        for command in ["", "run", "status", "flows", "agents", "decisions", "explain"] {
+        for command in [
+            "", "run", "status", "flows", "agents", "decisions", "explain", "rules", "policy", "policy check",
+            "policy test", "policy eval",
+        ] {
             let help = try await Program.run(command + " --help")
             #expect(help.status == 0)
             #expect(help.output.contains("USAGE: sallyport"))

@@ -19,7 +19,7 @@ enum Program {
         try await blocking {
             let directory = try temporaryDirectory()
             defer { _ = try? shell("rm -rf \(directory)") }
-            let (status, output) = try shell("\(path) \(arguments) 2>\(directory)/complaint")
+            let (status, output) = try shell("exec 2>\(directory)/complaint\n\(path) \(arguments)")
             return Result(status: status, output: output, complaint: try shell("cat \(directory)/complaint").output)
         }
     }
