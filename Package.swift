@@ -92,7 +92,8 @@ let package = Package(
                 "Confinement", "Identity", "Rego", argumentParser,
             ],
             swiftSettings: swiftSettings),
-        .executableTarget(name: "rego-conformance", dependencies: ["Rego", argumentParser], swiftSettings: swiftSettings),
+        .executableTarget(
+            name: "rego-conformance", dependencies: ["Rego", argumentParser], swiftSettings: swiftSettings),
 
         .target(
             name: "NetworkLab", dependencies: ["CNetfilter", "PacketHeaders"], path: "Tests/NetworkLab",

@@ -59,7 +59,7 @@ final class Heartbeat: Sendable {
         } catch {
             failure.withLock { $0 = "the rules are not in place: \(error)" }
         }
-        notifier.notify("WATCHDOG=1")
+        if notifier.wantsWatchdog { notifier.notify("WATCHDOG=1") }
     }
 
     private static let table = KernelRulesParameters.tableName

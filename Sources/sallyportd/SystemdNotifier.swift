@@ -8,16 +8,14 @@ struct SystemdNotifier: Sendable {
     /// The notifier that the environment asks for.
     init() {
         path = getenv("NOTIFY_SOCKET").map { String(cString: $0) }
+        wantsWatchdog = getenv("WATCHDOG_USEC") != nil
     }
 
-    /// How often the manager wants to hear `WATCHDOG=1`, from `WATCHDOG_USEC`; nil where it does not.
-    var watchdogInterval: Duration? {
-        guard let text = getenv("WATCHDOG_USEC"), let microseconds = Int64(String(cString: text)), microseconds > 0
-        else { return nil }
-        return .microseconds(microseconds)
-    }
+    /// Whether the manager wants to hear `WATCHDOG=1` from time to time (`WATCHDOG_USEC`); every half second is often enough.
+    let wantsWatchdog: Bool
 
-    /// Sends assignments, one a line, such as `READY=1`. A manager that does not listen is no failure of ours.
+    /// Sends assignments, one a line, such as `READY=1`. A manager that does not listen is no failure of ours, and one that
+    /// does not read is not waited for: the heartbeat comes this way.
     func notify(_ assignments: String) {
         guard let path, path.utf8.count < 108 else { return }
         let descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
@@ -34,7 +32,7 @@ struct SystemdNotifier: Sendable {
         let bytes = Array(assignments.utf8)
         withUnsafePointer(to: &address) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
-                _ = sendto(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL), generic, length)
+                _ = sendto(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT), generic, length)
             }
         }
     }
