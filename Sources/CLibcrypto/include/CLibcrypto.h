@@ -1,2 +1,3 @@
 #pragma once
 #include "CLibcryptoDigest.h"
+#include "CLibcryptoKeys.h"

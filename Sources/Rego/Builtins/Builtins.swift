@@ -7,6 +7,7 @@ enum Builtins {
         var table: [String: BuiltinFunction] = [:]
         for part in [
             numbers, aggregates, types, arrays, objects, sets, strings, regularExpressions, encodings, networks,
+            units, documents, times, cryptography, tokens, miscellaneous, certificates,
         ] {
             table.merge(part) { $1 }
         }

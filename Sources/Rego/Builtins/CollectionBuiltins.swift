@@ -186,7 +186,7 @@ extension Builtins {
         case .set: return value
         case .array: return machine.arena.set(value.elements)
         case .object: return machine.arena.set(value.pairs.map(\.key))
-        default: throw .operand(index, value, "object", "string", "array")
+        default: throw .operand(index, value, "object", "set", "array")
         }
     }
 }

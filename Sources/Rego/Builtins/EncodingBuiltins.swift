@@ -54,7 +54,12 @@ extension Builtins {
             "hex.decode": { machine, arguments throws(BuiltinFailure) in
                 let bytes = try arguments.bytes(0)
                 try machine.charge(bytes.count / 8)
-                guard let decoded = Base64.hex(bytes) else { throw .failed("encoding/hex: invalid byte") }
+                if let bad = bytes.first(where: { Base64.hex([$0, $0]) == nil }) {
+                    let digits = String(bad, radix: 16, uppercase: true)
+                    let code = String(repeating: "0", count: 4 - digits.count) + digits
+                    throw .failed("encoding/hex: invalid byte: U+\(code) '\(Character(UnicodeScalar(bad)))'")
+                }
+                guard let decoded = Base64.hex(bytes) else { throw .failed("encoding/hex: odd length hex string") }
                 return machine.arena.string(Utf8.repaired(decoded))
             },
             "urlquery.encode": { machine, arguments throws(BuiltinFailure) in

@@ -137,6 +137,7 @@ extension Builtins {
     }
 
     private static func split(_ expression: RegularExpression, _ text: [UInt8]) -> [ArraySlice<UInt8>] {
+        if text.isEmpty { return [text[...]] }
         var parts: [ArraySlice<UInt8>] = []
         var begin = 0
         var end = 0

@@ -19,7 +19,11 @@ extension Builtins {
                 case .int, .number: return value
                 case .string:
                     let text = value.bytes
-                    if text.first == UInt8(ascii: "+") || !isNumber(text) { throw .failed("invalid syntax") }
+                    let name = value.text.lowercased().drop { $0 == "+" || $0 == "-" }
+                    if ["nan", "inf", "infinity"].contains(name) {
+                        throw .type("operand 1 must be a finite number")
+                    }
+                    if !isNumber(text) { throw .failed("invalid syntax") }
                     guard let number = machine.arena.checkedNumber(text) else { throw .failed("invalid syntax") }
                     return number
                 default: throw .operand(0, value, "null", "boolean", "number", "string")

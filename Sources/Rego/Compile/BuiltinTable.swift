@@ -24,7 +24,7 @@ enum BuiltinTable {
     static let declarations: [String: BuiltinDeclaration] = {
         var result: [String: BuiltinDeclaration] = [:]
         for line in BuiltinDeclarations.text.split(separator: "\n") {
-            let fields = line.split(separator: "|", omittingEmptySubsequences: false)
+            let fields = line.split(separator: "~", omittingEmptySubsequences: false)
             guard fields.count == 5 else { continue }
             var names: [String] = []
             var types: [RegoType] = []

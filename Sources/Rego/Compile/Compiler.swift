@@ -51,6 +51,15 @@ final class Compiler {
                 locals = stage.nextNumber
             }
         }
+        for module in modules {
+            for rule in module.rules {
+                var next: Rule? = rule
+                while let rule = next {
+                    markFunctionValues(rule.body)
+                    next = rule.otherwise
+                }
+            }
+        }
         checkConflicts()
         try stop()
         checkFunctions()
@@ -156,6 +165,7 @@ final class Compiler {
         var expansion = CallExpansion(counter: locals)
         body = expansion.expand(body)
         locals = expansion.nextNumber
+        markFunctionValues(body)
         for expression in body { checkCalls(expression) }
         try stop()
         var safety = Safety(arity: { self.arity(of: $0) })
@@ -178,6 +188,11 @@ final class Compiler {
 
     private func buildTree() {
         for module in modules {
+            var package = tree
+            for term in module.package {
+                if let key = ConstantTerm.value(term) { package = package.makeChild(key) }
+            }
+            package.isPackage = true
             for rule in module.rules {
                 var node = tree
                 for term in module.package {
@@ -217,6 +232,28 @@ final class Compiler {
     // MARK: Checks
 
     private func checkConflicts() { RuleConflicts(self).run() }
+
+    /// Marks the values of `with`s that are functions as calls without arguments: their names are no variables.
+    private func markFunctionValues(_ body: Body) {
+        for expression in body {
+            for with in expression.with {
+                let name = TermPrinter.text(with.value)
+                let isBuiltin = BuiltinTable.declarations[name] != nil
+                guard arity(of: with.target) != nil, isBuiltin || function(with.value) != nil else { continue }
+                switch with.value.value {
+                case .variable:
+                    with.value.value = .call([Term(.reference([Term(.variable(name))]), with.value.location)])
+                case .reference: with.value.value = .call([Term(with.value.value, with.value.location)])
+                default: break
+                }
+            }
+            ClosureWalk.walk(expression) { closure in
+                switch closure {
+                case .comprehension(_, let body), .every(_, _, let body), .body(let body): self.markFunctionValues(body)
+                }
+            }
+        }
+    }
 
     private func checkFunctions() {
         for module in modules {

@@ -39,8 +39,11 @@ final class RuleTree {
         return child
     }
 
+    /// A module's package ends here: the document is an object, even without rules.
+    var isPackage = false
+
     /// Whether there are rules here or below.
-    var hasRules: Bool { !rules.isEmpty || children.contains { $0.hasRules } }
+    var hasRules: Bool { !rules.isEmpty || isPackage || children.contains { $0.hasRules } }
 
     /// The path as OPA writes it: `data.a.b`.
     var name: String {

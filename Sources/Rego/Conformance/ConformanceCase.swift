@@ -108,7 +108,10 @@ package struct ConformanceCase: Sendable {
             return .number(
                 (decimal.negative ? "-0." : "0.") + decimal.digits.map(String.init).joined() + "e\(decimal.exponent)")
         case .array(let elements): return .array(elements.map { canonical($0) })
-        case .set(let elements): return .array(elements.map { canonical($0) })
+        case .set(let elements):
+            let arena = Arena()
+            let values = elements.map { arena.make(canonical($0)) }.sorted { Value.compare($0, $1) < 0 }
+            return withExtendedLifetime(arena) { .array(values.map { RegoValue($0) }) }
         case .object(let pairs):
             return .object(
                 pairs.map { pair in

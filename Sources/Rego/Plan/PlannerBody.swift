@@ -162,6 +162,8 @@ extension Planner {
 
     /// The function that a `with`'s value names; nil where it is a value.
     private func functionValue(_ term: Term) throws(RegoErrors) -> Callee? {
+        var term = term
+        if case .call(let terms) = term.value, terms.count == 1 { term = terms[0] }
         if let node = compiler.function(term) { return .group(try group(of: node)) }
         let name = TermPrinter.text(term)
         switch term.value {
@@ -187,8 +189,8 @@ extension Planner {
         }
         if name == "print" || name == "internal.print" { return }
         if let comparison = Planner.comparisons[name], !replacements.functions.contains(name) {
-            let left = try planTerm(terms[1])
-            let right = try planTerm(terms[2])
+            let operands = try planArguments(Array(terms[1...2]))
+            let (left, right) = (operands[0], operands[1])
             if terms.count == 3 {
                 if comparison == .equal {
                     emitJumping(.equal, b: left, c: right)
@@ -224,11 +226,29 @@ extension Planner {
         }
     }
 
+    /// Arguments in order, but variables that references bind after those references.
+    private func planArguments(_ terms: [Term]) throws(RegoErrors) -> [Int32] {
+        var operands = [Int32?](repeating: nil, count: terms.count)
+        for (index, term) in terms.enumerated() {
+            if isLiteral(term) || isVariable(term), isOpen(term) { continue }
+            operands[index] = try planTerm(term)
+        }
+        var result: [Int32] = []
+        for (index, term) in terms.enumerated() {
+            if let operand = operands[index] { result.append(operand) } else { result.append(try planTerm(term)) }
+        }
+        return result
+    }
+
+    private func isVariable(_ term: Term) -> Bool {
+        if case .variable = term.value { return true }
+        return false
+    }
+
     /// Emits the call itself; the result's slot.
     func planInvoke(_ terms: [Term], _ arity: Int, _ location: Location) throws(RegoErrors) -> Int32 {
         let name = TermPrinter.text(terms[0])
-        var arguments: [Int32] = []
-        for term in terms.dropFirst().prefix(arity) { arguments.append(try planTerm(term)) }
+        let arguments = try planArguments(Array(terms.dropFirst().prefix(arity)))
         let value = slot()
         if let node = compiler.function(terms[0]) {
             let number = try group(of: node)

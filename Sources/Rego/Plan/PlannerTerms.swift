@@ -221,7 +221,7 @@ extension Planner {
         }
     }
 
-    private func isLiteral(_ term: Term) -> Bool {
+    func isLiteral(_ term: Term) -> Bool {
         switch term.value {
         case .array, .object: true
         default: false

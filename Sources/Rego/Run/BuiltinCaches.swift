@@ -11,7 +11,18 @@ final class BuiltinCaches {
     // Patterns in constants and base documents keep their address, so the last look-ups are found by it.
     private var recent: [(address: UInt64, expression: RegularExpression)?] = Array(repeating: nil, count: 64)
 
+    private var zones: [String: ZoneTable?] = [:]
+
     init() {}
+
+    /// A zone of the tz database by its name.
+    func zone(_ name: String) -> ZoneTable? {
+        if let known = zones[name] { return known }
+        if zones.count >= Self.capacity { zones.removeAll() }
+        let table = ZoneTable(name)
+        zones[name] = table
+        return table
+    }
 
     /// The compiled pattern of a string value. `isFrozen` says that the value's address outlives the query.
     func expression(

@@ -15,7 +15,7 @@ final class DataSnapshot: @unchecked Sendable {
         resolved = .allocate(capacity: max(1, program.dataPaths.count))
         for (index, path) in program.dataPaths.enumerated() {
             var value = root
-            for key in path { value = value.lookup(key) }
+            for key in path { value = Documents.step(value, key) }
             resolved.initializeElement(at: index, to: value)
         }
     }

@@ -1,15 +1,29 @@
 /// Merging of documents.
 enum Documents {
+    /// One step into a base document: numbers name the keys of objects too.
+    static func step(_ value: Value, _ key: Value) -> Value {
+        let found = value.lookup(key)
+        if found.isDefined || value.tag != .object || key.tag != .int { return found }
+        let text = String(key.integer)
+        for index in 0..<value.count where value.key(index).tag == .string && value.key(index).text == text {
+            return value.element(index)
+        }
+        return .undefined
+    }
+
     /// `virtual` and whatever `base` has at other keys.
     static func merge(_ virtual: Value, over base: Value, _ arena: Arena) -> Value {
         guard base.tag == .object, virtual.tag == .object, base.count > 0 else { return virtual }
         if virtual.count == 0 { return base }
         var pairs: [(key: Value, value: Value)] = []
+        for index in 0..<virtual.count { pairs.append((virtual.key(index), virtual.element(index))) }
         for index in 0..<base.count {
             let key = base.key(index)
-            if virtual.place(of: key) < 0 { pairs.append((key, base.element(index))) }
+            let place = virtual.place(of: key)
+            // Below both, the virtual document has the base document in it already.
+            if place >= 0, virtual.element(place).tag == .object, base.element(index).tag == .object { continue }
+            pairs.append((key, base.element(index)))
         }
-        for index in 0..<virtual.count { pairs.append((virtual.key(index), virtual.element(index))) }
         return arena.object(pairs)
     }
 
@@ -32,6 +46,7 @@ enum Documents {
             }
             return arena.object(pairs)
         }
+        if a.tag == .set, b.tag == .set { return arena.set(a.elements + b.elements) }
         return Value.equal(a, b) ? a : nil
     }
 

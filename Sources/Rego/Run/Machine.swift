@@ -40,6 +40,8 @@ final class Machine {
         var returnTo: Int32
         var group: Int32
         var decided: Int32
+        /// The call of a replacement: `with`s end when it returns.
+        var endsWith = false
     }
 
     private struct Memo {
@@ -236,6 +238,7 @@ final class Machine {
                 if groups[Int(frame.group)].arguments == nil {
                     memo[Int(frame.group)] = Memo(value: value, epoch: epoch, rule: frame.decided)
                 }
+                if frame.endsWith { endWith() }
                 if frame.returnTo < 0 { return value }
                 base = stack + Int(frame.base)
                 let call = code[Int(frame.returnTo)]
@@ -300,7 +303,7 @@ final class Machine {
                     base[Int(instruction.a)] = value
                     if instruction.c >= 0 { frames[frames.count - 1].decided = instruction.c }
                 } else if !Value.equal(known, value) {
-                    throw conflict(instruction.c)
+                    throw conflict(instruction.c, frames[frames.count - 1].group)
                 }
             case .makeArray, .makeSet, .makeObject:
                 base[Int(instruction.a)] = make(instruction, base, constants, pool)
@@ -323,8 +326,17 @@ final class Machine {
                         next[index + 1] = operand(operands[index])
                     }
                     next[0] = .undefined
-                    frames.append(
-                        Frame(base: Int32(base - stack), returnTo: Int32(pc - 1), group: number, decided: -1))
+                    var called = Frame(base: Int32(base - stack), returnTo: Int32(pc - 1), group: number, decided: -1)
+                    if !mocks.isEmpty {
+                        // Inside a replacement, what it replaces is itself again.
+                        pushWith()
+                        called.endsWith = true
+                        let name = program.calleeNames[Int(instruction.b)]
+                        mocks.append((name, program.callees[Int(instruction.b)]))
+                        lastEpoch &+= 1
+                        epoch = lastEpoch
+                    }
+                    frames.append(called)
                     base = next
                     pc = Int(groups[Int(number)].entry)
                 }
@@ -368,7 +380,7 @@ final class Machine {
                 base[Int(instruction.a)] = Documents.merge(operand(instruction.b), over: document, arena)
             case .mergeTree:
                 guard let merged = Documents.mergeDeep(operand(instruction.b), operand(instruction.c), arena) else {
-                    throw conflict(-1)
+                    throw objectConflict(-1)
                 }
                 base[Int(instruction.a)] = merged
             case .indexBegin:
@@ -413,10 +425,14 @@ final class Machine {
         return node
     }
 
-    private func conflict(_ rule: Int32) -> RegoError {
+    private func conflict(_ rule: Int32, _ group: Int32) -> RegoError {
         let place = rule >= 0 ? program.places[Int(rule)] : nil
+        let isFunction = program.groups[Int(group)].arguments != nil
         return RegoError(
-            code: "eval_conflict_error", message: "complete rules must not produce multiple outputs",
+            code: "eval_conflict_error",
+            message: isFunction
+                ? "functions must not produce multiple outputs for same inputs"
+                : "complete rules must not produce multiple outputs",
             file: place?.file ?? "", row: place?.row ?? 0, column: place?.column ?? 0)
     }
 
@@ -498,7 +514,7 @@ final class Machine {
 
     private func resolveData(_ number: Int32) -> Value {
         var value = dataRoot
-        for key in program.dataPaths[Int(number)] { value = value.lookup(key) }
+        for key in program.dataPaths[Int(number)] { value = Documents.step(value, key) }
         return value
     }
 
@@ -525,10 +541,7 @@ final class Machine {
         _ instruction: Instruction, _ base: UnsafeMutablePointer<Value>, _ constants: UnsafePointer<Value>
     ) throws(RegoError) {
         func operand(_ number: Int32) -> Value { number >= 0 ? base[Int(number)] : constants[Int(~number)] }
-        withStack.append(
-            WithState(
-                epoch: epoch, input: inputRoot, data: dataRoot, dataIsReplaced: dataIsReplaced,
-                replacedPaths: replacedPaths.count, mocks: mocks.count, mockValues: mockValues.count))
+        pushWith()
         for offset in 0..<Int(instruction.b) {
             let specification = program.withs[Int(instruction.c) + offset]
             let path = specification.path.map { operand($0) }
@@ -550,6 +563,13 @@ final class Machine {
         lastEpoch &+= 1
         epoch = lastEpoch
         try checkLimits()
+    }
+
+    private func pushWith() {
+        withStack.append(
+            WithState(
+                epoch: epoch, input: inputRoot, data: dataRoot, dataIsReplaced: dataIsReplaced,
+                replacedPaths: replacedPaths.count, mocks: mocks.count, mockValues: mockValues.count))
     }
 
     private func endWith() {

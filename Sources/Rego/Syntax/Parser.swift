@@ -18,7 +18,12 @@ struct Parser {
 
     var state: State
     var notBodies = false
-    private var cache: [Int: (Term?, State)] = [:]
+    private var cache: [CacheKey: (Term?, State)] = [:]
+
+    private struct CacheKey: Hashable {
+        let offset: Int
+        let token: Token
+    }
     var depth = 0
     /// Deepest nesting of grammar rules: each level of source nesting takes about ten.
     static let maximumDepth = 1600
@@ -158,9 +163,11 @@ struct Parser {
 
     // MARK: Remembered terms
 
-    func cached(_ offset: Int) -> (Term?, State)? { cache[offset] }
+    func cached(_ offset: Int) -> (Term?, State)? { cache[CacheKey(offset: offset, token: token)] }
 
-    mutating func remember(_ term: Term?, _ offset: Int) { cache[offset] = (term, state) }
+    mutating func remember(_ term: Term?, _ offset: Int, _ token: Token) {
+        cache[CacheKey(offset: offset, token: token)] = (term, state)
+    }
 
     mutating func forget() { cache = [:] }
 

@@ -91,6 +91,7 @@ extension Parser {
         guard enter() else { return nil }
         defer { leave() }
         let start = state.location.offset
+        let first = token
         if let (term, after) = cached(start) {
             state = after
             return term
@@ -122,7 +123,7 @@ extension Parser {
         default: illegal()
         }
         if let found = term { term = parseTermFinish(found) }
-        remember(term, start)
+        remember(term, start, first)
         return term
     }
 

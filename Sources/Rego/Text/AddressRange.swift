@@ -135,6 +135,59 @@ struct AddressRange: Hashable {
         return text
     }
 
+    /// The next address; wraps around.
+    static func increment(_ bytes: inout [UInt8]) {
+        for index in bytes.indices.reversed() {
+            bytes[index] &+= 1
+            if bytes[index] != 0 { return }
+        }
+    }
+
+    /// The fewest blocks that cover the same addresses.
+    static func merged(_ ranges: [(first: [UInt8], last: [UInt8])]) -> [AddressRange] {
+        let sorted = ranges.sorted { a, b in
+            if a.first.count != b.first.count { return a.first.count < b.first.count }
+            return a.first == b.first
+                ? a.last.lexicographicallyPrecedes(b.last) : a.first.lexicographicallyPrecedes(b.first)
+        }
+        var joined: [(first: [UInt8], last: [UInt8])] = []
+        for range in sorted {
+            guard let previous = joined.last, previous.first.count == range.first.count else {
+                joined.append(range)
+                continue
+            }
+            var next = previous.last
+            increment(&next)
+            let isWrapped = next.allSatisfy { $0 == 0 }
+            if isWrapped || !next.lexicographicallyPrecedes(range.first) {
+                if previous.last.lexicographicallyPrecedes(range.last) { joined[joined.count - 1].last = range.last }
+            } else {
+                joined.append(range)
+            }
+        }
+        return joined.flatMap { blocks($0.first, $0.last) }
+    }
+
+    /// The blocks of a run of addresses, largest first where they fit.
+    private static func blocks(_ first: [UInt8], _ last: [UInt8]) -> [AddressRange] {
+        var result: [AddressRange] = []
+        var current = first
+        while !last.lexicographicallyPrecedes(current) {
+            var prefix = current.count * 8
+            while prefix > 0 {
+                let wider = AddressRange(bytes: masked(current, prefix - 1), prefix: prefix - 1)
+                if wider.bytes != current || last.lexicographicallyPrecedes(wider.last) { break }
+                prefix -= 1
+            }
+            let block = AddressRange(bytes: current, prefix: prefix)
+            result.append(block)
+            current = block.last
+            increment(&current)
+            if current.allSatisfy({ $0 == 0 }) { break }
+        }
+        return result
+    }
+
     /// `address/prefix`.
     var text: String { Self.text(bytes) + "/" + String(prefix) }
 }

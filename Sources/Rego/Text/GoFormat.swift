@@ -144,10 +144,16 @@ enum GoFormat {
         switch value.tag {
         case .int: return "int"
         case .number:
-            if case .integer = Numeric(value) { return "*big.Int" }
-            return "float64"
+            if wholeNumber(value) != nil { return "*big.Int" }
+            return Decimal(value).double.isFinite ? "float64" : "string"
         default: return "string"
         }
+    }
+
+    /// A whole number that is written without point and exponent.
+    private static func wholeNumber(_ value: Value) -> BigInt? {
+        let text = value.text
+        return text.utf8.allSatisfy { ($0 >= 0x30 && $0 <= 0x39) || $0 == 0x2D } ? BigInt(text) : nil
     }
 
     private static func pad(_ text: String, _ flags: Flags, zero: Bool = false) -> String {
@@ -162,7 +168,10 @@ enum GoFormat {
         switch value.tag {
         case .int: return integer(BigInt(value.integer), verb, flags, value)
         case .number:
-            if case .integer(let whole) = Numeric(value) { return integer(whole, verb, flags, value) }
+            if let whole = wholeNumber(value) {
+                return integer(whole, verb == "s" ? "d" : verb, flags, value)
+            }
+            if !Decimal(value).double.isFinite { return string(value.text, verb, flags) }
             return float(value, verb, flags)
         case .string: return string(value.text, verb, flags)
         default: return string(RegoWriter.text(value), verb, flags)
