@@ -61,6 +61,11 @@ public struct RuleSet: Sendable {
         return backend
     }
 
+    /// Whether the kernel has a table of ours, whatever is in it.
+    public func isLoaded() throws(KernelRulesError) -> Bool {
+        try existingChains() != nil
+    }
+
     /// Takes the rules out of the kernel, and puts back every setting that `apply` changed. Where nothing of ours is there,
     /// nothing happens.
     public func remove() throws(KernelRulesError) {

@@ -43,9 +43,31 @@ struct RulesCommand: ParsableCommand {
         @OptionGroup var options: ConfigurationOptions
 
         func run() throws {
-            let rules = try ruleSet(options)
+            let configuration: Configuration
+            do {
+                configuration = try options.load()
+            } catch {
+                if options.path == nil { RulesCommand.closeMeanwhile() }
+                throw error
+            }
+            let rules = RuleSet(KernelRulesParameters(configuration), stateDirectory: configuration.stateDirectory)
             let backend = try attempt { () throws(KernelRulesError) in try rules.apply() }
+            if options.path == nil { LastGoodConfiguration.remember() }
             print("table inet sallyport is in place (\(backend == .native ? "nft_queue" : "xt_NFQUEUE"))")
+        }
+    }
+
+    /// A wrong configuration must not leave a machine that has just booted without rules: those of the last good one are
+    /// loaded, and where there was none, those that confine the slice. Rules that are there stay as they are.
+    private static func closeMeanwhile() {
+        let configuration = LastGoodConfiguration.load() ?? Configuration()
+        let rules = RuleSet(KernelRulesParameters(configuration), stateDirectory: configuration.stateDirectory)
+        do throws(KernelRulesError) {
+            guard try !rules.isLoaded() else { return }
+            try rules.apply()
+            Console.complain("rules: those of the last good configuration are in place until this one is corrected")
+        } catch {
+            Console.complain(error.description)
         }
     }
 

@@ -3,6 +3,7 @@ import Configuration
 import Confinement
 import Glibc
 import Identity
+import KernelRules
 
 /// `sallyport run`: a command, confined, as an agent.
 struct RunCommand: ParsableCommand {
@@ -71,6 +72,7 @@ struct RunCommand: ParsableCommand {
         confinement.exposedPaths = expose
 
         try enterCgroup(confinement.cgroup, slice: configuration.slice)
+        try requireRules(configuration)
         if !Self.isListening(configuration.control.socket) {
             Console.complain(
                 "run: sallyportd does not answer on \(configuration.control.socket): whatever the command opens is refused "
@@ -78,6 +80,21 @@ struct RunCommand: ParsableCommand {
         }
         for remark in try confinement.apply() { Console.complain("run: \(remark)") }
         try Confinement.execute(command, environment: confinement.user.environment(from: Self.environment))
+    }
+
+    /// In the cgroup that it will have, so that the rules are known to name this one and not one that is gone.
+    private func requireRules(_ configuration: Configuration) throws(ConfinementError) {
+        let rules = RuleSet(KernelRulesParameters(configuration), stateDirectory: configuration.stateDirectory)
+        let problem: String?
+        do throws(KernelRulesError) {
+            problem = try rules.check().first
+        } catch {
+            problem = error.description
+        }
+        if let problem {
+            throw ConfinementError(
+                "the agent would not be confined", problem, "systemctl restart sallyport-firewall, then try again")
+        }
     }
 
     /// Puts this process into the agent's cgroup. A service that is in the agent's slice is there already; on a systemd host
