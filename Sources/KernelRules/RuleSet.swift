@@ -8,6 +8,8 @@ public struct RuleSet: Sendable {
     public let parameters: KernelRulesParameters
     /// The directory of what must be remembered until `remove`.
     public let stateDirectory: String
+    /// The text that is filled in.
+    var template = RuleTemplate.source
 
     /// Rules for `parameters`. `stateDirectory` is `/run/sallyport` on a host.
     public init(_ parameters: KernelRulesParameters, stateDirectory: String = "/run/sallyport") {
@@ -17,7 +19,8 @@ public struct RuleSet: Sendable {
 
     /// The rules as text, as they would be loaded.
     public func render(_ backend: QueueBackend) -> String {
-        RuleTemplate.render(parameters, backend: backend) + "\n" + RuleTemplate.setCommands(parameters)
+        RuleTemplate.render(parameters, backend: backend, template: template) + "\n"
+            + RuleTemplate.setCommands(parameters)
     }
 
     /// Which way to the queues this kernel has, found out by trying.
@@ -44,7 +47,7 @@ public struct RuleSet: Sendable {
         try makeSlice()
         let backend = try Self.probe()
         let existing = try existingChains()
-        var outcome = try load(updateScript(backend, existing: existing))
+        var outcome = try load(try updateScript(backend, existing: existing))
         if outcome.status != 0, existing != nil {
             // The table is of another version: it is replaced as a whole, still in one transaction.
             outcome = try load("delete table inet sallyport\n" + render(backend))
@@ -99,7 +102,15 @@ public struct RuleSet: Sendable {
             return ["the rules were not applied from here: \(appliedPath) is missing (sallyport rules apply)"]
         }
         var problems = sysctls.problems()
-        if QueueBackend.allCases.allSatisfy({ appliedText($0) != applied }) {
+        if let backend = QueueBackend.allCases.first(where: { applied.hasSuffix(render($0)) }) {
+            if appliedText(backend) != applied {
+                problems.append(
+                    "a confined cgroup was made anew: the rules name the one before (sallyport rules apply)")
+            }
+            for queue in try backend == .xtables ? queuesWithoutTarget() : [] {
+                problems.append("queue \(queue) has lost its rule: its flows are dropped (sallyport rules apply)")
+            }
+        } else {
             problems.append("the rules are those of another configuration or version (sallyport rules apply)")
         }
         let actual = try self.listing()
@@ -135,19 +146,37 @@ public struct RuleSet: Sendable {
     }
 
     /// The script that turns the table that is there into the one that should be. The set `alive` stays as it is, so that an
-    /// update does not interrupt a running daemon, and so do queue chains that already have their target.
-    private func updateScript(_ backend: QueueBackend, existing: Set<String>?) -> String {
+    /// update does not interrupt a running daemon, and so do queue chains that already have their target. Chains that are
+    /// none of ours go.
+    private func updateScript(_ backend: QueueBackend, existing: Set<String>?) throws(KernelRulesError) -> String {
         guard let existing else { return render(backend) }
-        var script = ""
-        for chain in existing.sorted() where backend == .native || !chain.hasPrefix("queue_") || !isQueueChain(chain) {
-            script += "flush chain inet sallyport \(chain)\n"
+        var kept: Set<String> = []
+        if backend == .xtables {
+            kept = Set(parameters.queues.map { "queue_\($0)" })
+                .subtracting(try queuesWithoutTarget().map { "queue_\($0)" })
         }
+        let flushed = existing.subtracting(kept).sorted()
+        var script = flushed.map { "flush chain inet sallyport \($0)\n" }.joined()
+        // Flushed before, so that none refers to another.
+        let ours = Set(RuleTemplate.chainNames(template: template)).union(parameters.queues.map { "queue_\($0)" })
+        script += existing.subtracting(ours).sorted().map { "delete chain inet sallyport \($0)\n" }.joined()
         for set in RuleTemplate.configurationSets { script += "flush set inet sallyport \(set)\n" }
         return script + render(backend)
     }
 
-    private func isQueueChain(_ name: String) -> Bool {
-        parameters.queues.contains { name == "queue_\($0)" }
+    /// The queues whose chain does not hold the xt target, and it alone.
+    private func queuesWithoutTarget() throws(KernelRulesError) -> [UInt16] {
+        var queues: [UInt16] = []
+        for queue in parameters.queues {
+            do throws(NetlinkError) {
+                let isThere = try NFTables.holdsQueueTarget(
+                    chain: "queue_\(queue)", queue: queue, table: KernelRulesParameters.tableName)
+                if !isThere { queues.append(queue) }
+            } catch {
+                throw KernelRulesError("\(error)")
+            }
+        }
+        return queues
     }
 
     /// The chains of our table, nil where there is no table.
@@ -165,8 +194,7 @@ public struct RuleSet: Sendable {
     }
 
     private func fillQueueChains() throws(KernelRulesError) {
-        let actual = try listing()
-        let empty = parameters.queues.filter { !Self.handsOver(actual, queue: $0) }
+        let empty = try queuesWithoutTarget()
         guard !empty.isEmpty else { return }
         do throws(NetlinkError) {
             try NFTables.addQueueTargets(
@@ -256,7 +284,8 @@ public struct RuleSet: Sendable {
         var isInAlive = false
         for line in listing.split(separator: "\n") {
             let text = line.drop(while: \.isWhitespace)
-            if text.hasPrefix("set ") { isInAlive = text.hasPrefix("set alive") }
+            if text.hasPrefix("set alive ") { isInAlive = true }
+            if text == "}" { isInAlive = false }
             if isInAlive && isElement(text) { continue }
             lines.append(text)
         }
@@ -273,12 +302,6 @@ public struct RuleSet: Sendable {
         if let missing = right.first(where: { !left.contains($0) }) { return "missing: \(missing)" }
         if let extra = left.first(where: { !right.contains($0) }) { return "not ours: \(extra)" }
         return "the order of rules"
-    }
-
-    /// Whether a queue chain has its rule. With libxtables at hand nft(8) prints the target as a queue statement.
-    private static func handsOver(_ listing: String, queue: UInt16) -> Bool {
-        guard let start = listing.firstRange(of: "chain queue_\(queue) {")?.upperBound else { return false }
-        return listing[start...].prefix { $0 != "}" }.contains { !$0.isWhitespace }
     }
 
     private static func firstLine(_ text: String) -> String {

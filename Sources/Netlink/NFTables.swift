@@ -161,7 +161,7 @@ public struct NFTables: ~Copyable {
     }
 
     /// `NFPROTO_INET`.
-    private static let inetFamily: UInt8 = 1
+    static let inetFamily: UInt8 = 1
 }
 
 /// Hears of changes to nftables that others make.

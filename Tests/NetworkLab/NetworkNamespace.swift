@@ -81,35 +81,96 @@ public struct TwoHosts: ~Copyable {
         close(agent)
     }
 
-    // Fixed hardware addresses and permanent neighbours: no packet of a test waits for neighbour discovery, and a first SYN
-    // that waits would be sent again with a congestion window of one segment.
     private func wire() throws {
         try onServer {
-            try Program.run(
-                "ip", "link", "add", "vn", "address", "02:00:00:00:00:01", "type", "veth", "peer", "name", "va",
-                "address", "02:00:00:00:00:02", "netns", "/proc/\(getpid())/fd/\(agent)")
-            try Self.configure("vn", own: 1, other: 2)
+            try Wire(number: 0).make(own: "vn", other: "va", in: agent)
+            try Wire(number: 0).configure("vn", own: 1, other: 2)
         }
-        try Self.configure("va", own: 2, other: 1)
-        try Self.waitUntilUp("va")
-        try onServer { try Self.waitUntilUp("vn") }
+        try Wire(number: 0).configure("va", own: 2, other: 1)
+        try Wire.waitUntilUp("va")
+        try onServer { try Wire.waitUntilUp("vn") }
+    }
+
+    /// Runs `body` with a guest behind the agent's host, which routes for it.
+    ///
+    ///     guest  198.18.5.2, fd00:5::2  vg ────── vh  198.18.5.1, fd00:5::1  agent's host ────── server
+    public func withGuest<Result: ~Copyable>(_ body: (borrowing Guest) throws -> Result) throws -> Result {
+        try NetworkNamespace.alone {
+            let guest = Guest(guest: try NetworkNamespace.current(), host: agent)
+            guard enter_network_namespace(agent) == 0 else { throw LabError("setns", errno) }
+            try Wire(number: 5).make(own: "vh", other: "vg", in: guest.guest)
+            try Wire(number: 5).configure("vh", own: 1, other: 2)
+            for setting in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
+                try Program.run("sh", "-c", "echo 1 > /proc/sys/net/\(setting)")
+            }
+            try guest.run {
+                try Wire(number: 5).configure("vg", own: 2, other: 1)
+                try Program.run("ip", "route", "add", "default", "via", "198.18.5.1")
+                try Program.run("ip", "-6", "route", "add", "default", "via", "fd00:5::1")
+                try Wire.waitUntilUp("vg")
+            }
+            try Wire.waitUntilUp("vh")
+            try onServer {
+                try Program.run("ip", "route", "add", "198.18.5.0/24", "via", "198.18.0.2")
+                try Program.run("ip", "-6", "route", "add", "fd00:5::/64", "via", "fd00:18::2")
+            }
+            return try body(guest)
+        }
+    }
+}
+
+/// A container or virtual machine, as the network sees one.
+public struct Guest: ~Copyable {
+    fileprivate let guest: Int32
+    private let host: Int32
+
+    fileprivate init(guest: Int32, host: Int32) {
+        self.guest = guest
+        self.host = host
+    }
+
+    deinit {
+        close(guest)
+    }
+
+    /// Runs `body` inside the guest.
+    public func run<Result: ~Copyable>(_ body: () throws -> Result) throws -> Result {
+        guard enter_network_namespace(guest) == 0 else { throw LabError("setns", errno) }
+        defer { NetworkNamespace.restore(host) }
+        return try body()
+    }
+}
+
+/// A veth pair between two namespaces, with the networks 198.18.N.0/24 and fd00:N::/64 (18 for wire 0) on it.
+///
+/// Fixed hardware addresses and permanent neighbours: no packet of a test waits for neighbour discovery, and a first SYN
+/// that waits would be sent again with a congestion window of one segment.
+private struct Wire {
+    let number: Int
+
+    private var v6Network: Int { number == 0 ? 18 : number }
+
+    func make(own: String, other: String, in namespace: Int32) throws {
+        try Program.run(
+            "ip", "link", "add", own, "address", "02:00:00:00:0\(number):01", "type", "veth", "peer", "name", other,
+            "address", "02:00:00:00:0\(number):02", "netns", "/proc/\(getpid())/fd/\(namespace)")
+    }
+
+    func configure(_ interface: String, own: Int, other: Int) throws {
+        try Program.run("ip", "addr", "add", "198.18.\(number).\(own)/24", "dev", interface)
+        try Program.run("ip", "addr", "add", "fd00:\(v6Network)::\(own)/64", "dev", interface, "nodad")
+        try Program.run("ip", "link", "set", interface, "up")
+        for address in ["198.18.\(number).\(other)", "fd00:\(v6Network)::\(other)"] {
+            try Program.run(
+                "ip", "neigh", "replace", address, "lladdr", "02:00:00:00:0\(number):0\(other)", "dev", interface,
+                "nud", "permanent")
+        }
     }
 
     // The kernel brings a link up behind the command that asked for it.
-    private static func waitUntilUp(_ interface: String) throws {
+    static func waitUntilUp(_ interface: String) throws {
         for _ in 0..<1000 where try Program.run("ip", "-o", "link", "show", interface).contains("state UP") { return }
         throw LabError("\(interface): does not come up")
-    }
-
-    private static func configure(_ interface: String, own: Int, other: Int) throws {
-        try Program.run("ip", "addr", "add", "198.18.0.\(own)/24", "dev", interface)
-        try Program.run("ip", "addr", "add", "fd00:18::\(own)/64", "dev", interface, "nodad")
-        try Program.run("ip", "link", "set", interface, "up")
-        for address in ["198.18.0.\(other)", "fd00:18::\(other)"] {
-            try Program.run(
-                "ip", "neigh", "replace", address, "lladdr", "02:00:00:00:00:0\(other)", "dev", interface, "nud",
-                "permanent")
-        }
     }
 }
 
