@@ -121,35 +121,48 @@ struct ForwardRulesTests {
     }
 
     @Test("a guest's ICMP error about an undecided flow carries nothing out", arguments: families)
-    func errors(_ family: AddressFamily) throws {
+    func guestErrors(_ family: AddressFamily) throws {
         try Self.with(family) { lab, hosts, agent in
             let server = try lab.listen(.tcp, port: 443, on: hosts)
-            try agent.begin("connect('\(lab.server)', 443)")
-            let syn = try lab.next()
-            lab.accept(syn)
-            lab.accept(try lab.next())
-            #expect(try agent.end() == "ok")
-            let port =
-                UInt16(syn.transport[syn.transport.startIndex]) << 8
-                | UInt16(syn.transport[syn.transport.startIndex + 1])
+            let port = try Self.connect(lab, agent)
             // The server's segment, quoted with a secret behind it.
             var quoted = Segment(from: lab.server, to: Self.guest(family), port: port, flags: 16)
             quoted.sourcePort = 443
             quoted.payload = Array("secret".utf8)
-            let quotedHex = quoted.hex
-            let type = family == .v4 ? "socket.IPPROTO_ICMP" : "socket.IPPROTO_ICMPV6"
-            let header = family == .v4 ? "0303" : "0104"
             let before = try lab.counter("refused")
-            _ = try agent.perform(
-                """
-                (lambda m, f: socket.socket(family, socket.SOCK_RAW, \(type)).sendto(m[:2] + f(m) + m[4:], \
-                ('\(lab.server)', 0)))(bytes.fromhex('\(header)0000' + '00000000' + '\(quotedHex)'), \
-                lambda m: (lambda t: struct.pack('!H', ~((t & 65535) + (t >> 16)) & 65535))\
-                (sum(struct.unpack('!%dH' % (len(m) // 2), m))))
-                """)
+            let (type, code) = family == .v4 ? (3, 3) : (1, 4)
+            #expect(try agent.perform("icmp('\(lab.server)', \(type), \(code), '\(quoted.hex)')") == "ok")
             try lab.wait("the refusal") { try lab.counter("refused") > before }
             _ = server.localPort
         }
+    }
+
+    @Test("an outsider's ICMP error about a flow leaves its verdict alone", arguments: families)
+    func outsiderErrors(_ family: AddressFamily) throws {
+        try Self.with(family) { lab, hosts, agent in
+            let server = try lab.listen(.tcp, port: 443, on: hosts)
+            let port = try Self.connect(lab, agent, answer: RuleLab.allowed)
+            _ = try server.accept()
+            var quoted = Segment(from: Self.guest(family), to: lab.server, port: 443, flags: 16)
+            quoted.sourcePort = port
+            let outsider = try hosts.onServer { try Agent(family, cgroup: nil, user: nil) }
+            let (type, code) = family == .v4 ? (3, 13) : (1, 1)
+            let before = try lab.counter("passed")
+            #expect(
+                try outsider.perform("icmp('\(Self.guest(family))', \(type), \(code), '\(quoted.hex)')") == "ok")
+            try lab.wait("the error") { try lab.counter("passed") > before }
+            #expect(try lab.connectionMarks(port: 443) == [RuleLab.confined | RuleLab.allowed])
+        }
+    }
+
+    /// Connects the guest to port 443; `answer` is the verdict on the server's SYN and ACK. Returns the guest's port.
+    private static func connect(_ lab: RuleLab, _ agent: borrowing Agent, answer: UInt32 = 0) throws -> UInt16 {
+        try agent.begin("connect('\(lab.server)', 443)")
+        let syn = try lab.next()
+        lab.accept(syn)
+        lab.accept(try lab.next(), answer)
+        #expect(try agent.end() == "ok")
+        return syn.transport.prefix(2).reduce(0) { $0 << 8 | UInt16($1) }
     }
 
     @Test("an outsider's connection to a guest is the daemon's to decide", arguments: families)

@@ -254,6 +254,13 @@ struct Agent: ~Copyable {
         def raw(address, packet):
             r = socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW)
             r.sendto(bytes.fromhex(packet), (address, 0)); return "ok"
+        def icmp(address, type, code, quoted):
+            message = bytes((type, code, 0, 0)) + bytes(4) + bytes.fromhex(quoted)
+            total = sum(struct.unpack("!%dH" % (len(message) // 2), message))
+            total = (total & 65535) + (total >> 16)
+            message = message[:2] + struct.pack("!H", ~total & 65535) + message[4:]
+            protocol = socket.IPPROTO_ICMP if sys.argv[1] == "4" else socket.IPPROTO_ICMPV6
+            socket.socket(family, socket.SOCK_RAW, protocol).sendto(message, (address, 0)); return "ok"
         print("ready")
         for line in sys.stdin:
             try: print(eval(line))
