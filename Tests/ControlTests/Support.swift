@@ -96,6 +96,7 @@ private func exchangeNow(_ path: String, _ request: String) throws -> String {
     while true {
         let count = read(descriptor, &chunk, chunk.count)
         if count > 0 { answer += chunk[..<count] }
+        if count < 0, errno == EAGAIN { throw TestFailure("the connection stays open") }
         if count <= 0 { return String(decoding: answer, as: UTF8.self) }
     }
 }
@@ -105,6 +106,9 @@ func connect(_ path: String) throws -> Int32 {
     guard var address = SocketAddress(path), address.with({ connect(descriptor, $0, $1) }) == 0 else {
         throw TestFailure("connect: \(String(cString: strerror(errno)))")
     }
+    // What never comes is a failure, not a test that never ends.
+    var patience = timeval(tv_sec: 20, tv_usec: 0)
+    setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
     return descriptor
 }
 

@@ -87,6 +87,9 @@ final class FakeJournal: Sendable {
                 Glibc.bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
             }
         }
+        // What never comes is a failure, not a test that never ends.
+        var patience = timeval(tv_sec: 20, tv_usec: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
         guard status == 0 else { throw TestFailure("bind: \(String(cString: strerror(errno)))") }
         return descriptor
     }
