@@ -152,9 +152,10 @@ struct Bench: ~Copyable {
 
     /// Gives the engine one packet and returns its verdict, nil while it is held.
     mutating func send(
-        _ bytes: [UInt8], hook: PacketHook = .output, isBatch: Bool = false, isTruncated: Bool = false
+        _ bytes: [UInt8], hook: PacketHook = .output, queue: UInt16 = 100, isBatch: Bool = false,
+        isTruncated: Bool = false
     ) -> Verdict? {
-        let reference = PacketReference(queue: 100, id: nextID)
+        let reference = PacketReference(queue: queue, id: nextID)
         nextID += 1
         let facts = PacketFacts(
             reference: reference, hook: hook, inputInterface: hook == .output ? 0 : 3, uid: nil,

@@ -88,7 +88,7 @@ class Administrator:
 class Sweep:
     """An attempt from each place at once, with an allowed and with a refused name; the attempts run side by side."""
 
-    def __init__(self, t, allowed=True, refused=True, kind="quiet"):
+    def __init__(self, t, allowed=True, refused=True, kind="echo"):
         self.t = t
         self.targets = []
         for hook in ("output", "forward"):

@@ -16,11 +16,11 @@ from . import topology
 
 QUIET = range(20000, 21600)
 """TCP ports that only record."""
-ECHO = range(21600, 22000)
+ECHO = range(23000, 24600)
 """TCP ports that send back what they get."""
 BANNER = range(22000, 22100)
 """TCP ports where the server speaks first, as SSH does."""
-UDP = range(20000, 20400)
+UDP = range(20000, 20800)
 """UDP ports that record and echo."""
 
 BANNER_TEXT = b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"
