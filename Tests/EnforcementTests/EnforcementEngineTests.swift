@@ -275,6 +275,17 @@ import Testing
         }
     }
 
+    @Test("knows a guest that is listed under listen: by the interface towards it")
+    func inboundToInterface() throws {
+        let anyone = try #require(IPPrefix("0.0.0.0/0"))
+        let rule = ListenRule(agent: "tap", port: 443, transport: .tcp, sources: [anyone])
+        for (interface, verdict) in [(UInt32(9), Verdict.accept(.allowed)), (4, .accept(.refused))] {
+            var bench = try Bench(listen: [rule])
+            var outsider = Client()
+            #expect(bench.send(outsider.synchronize(), hook: .forward, outputInterface: interface) == verdict)
+        }
+    }
+
     @Test("allocates nothing for a packet that needs no new decision")
     func allocations() throws {
         var bench = try Bench()
@@ -286,7 +297,7 @@ import Testing
         let packet = client.segment([23, 3, 3, 0, 9])
         bench.effects.verdicts.reserveCapacity(5000)
         let facts = PacketFacts(
-            reference: PacketReference(queue: 1, id: 1), hook: .output, inputInterface: 0, uid: nil,
+            reference: PacketReference(queue: 1, id: 1), hook: .output, inputInterface: 0, outputInterface: 4, uid: nil,
             checksumNotReady: false, isSegmentBatch: false, isTruncated: false, segmentQueue: 2)
         bench.engine.handle(facts, packet.span.bytes, clock: bench.clock, effects: &bench.effects)
         let before = allocation_count()
