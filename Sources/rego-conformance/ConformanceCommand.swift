@@ -11,7 +11,10 @@ struct ConformanceCommand: ParsableCommand {
         abstract: "Run a directory of OPA compliance cases and print what passed.")
 
     @Argument(help: "Directory of folders of case files (*.json).")
-    var directory: String
+    var directory: String?
+
+    @Flag(help: "Answer queries, a JSON object a line, from standard input instead (for differential tests).")
+    var lines = false
 
     @Flag(help: "Print one JSON object instead of text.")
     var json = false
@@ -35,6 +38,14 @@ struct ConformanceCommand: ParsableCommand {
     }
 
     mutating func run() throws {
+        if lines {
+            while let line = readLine() {
+                print(LineAnswer.answer(Array(line.utf8)))
+                fflush(nil)
+            }
+            return
+        }
+        guard let directory else { throw ValidationError("give a directory, or --lines") }
         let manager = FileManager.default
         let folders = try manager.contentsOfDirectory(atPath: directory).sorted()
         var passed = 0
