@@ -22,6 +22,15 @@ struct ConformanceCommand: ParsableCommand {
     @Option(help: "Run only folders whose name contains this.")
     var only: String?
 
+    @Option(help: "Compare errors of modules with OPA's: a JSON array of {note, module, error}.")
+    var moduleErrors: String?
+
+    @Option(help: "The same, with the old syntax: every module must be refused.")
+    var parseErrors: String?
+
+    @Flag(help: "With --module-errors: list what differs.")
+    var differences = false
+
     /// Folders that are left out, with the reason.
     static let leftOut: [(name: String, reason: String)] = [
         ("graphql", "GraphQL is not part of an embedded engine"),
@@ -45,7 +54,28 @@ struct ConformanceCommand: ParsableCommand {
             }
             return
         }
-        guard let directory else { throw ValidationError("give a directory, or --lines") }
+        var isGood = true
+        if let moduleErrors {
+            let (agreement, place, text) = try scoreErrors(moduleErrors).percentages
+            if agreement < 99.5 || place < 98 || text < 90 { isGood = false }
+        }
+        if let parseErrors, try scoreErrors(parseErrors).percentages.agreement < 100 { isGood = false }
+        if let directory { try runCases(directory) }
+        if !isGood { throw ExitCode(1) }
+    }
+
+    private func scoreErrors(_ file: String) throws -> ModuleErrorScore {
+        guard let bytes = FileManager.default.contents(atPath: file) else {
+            throw ValidationError("\(file): cannot be read")
+        }
+        var score = ModuleErrorScore()
+        for item in try ModuleErrorScore.items(json: Array(bytes)) { score.add(item) }
+        if differences { for text in score.differences { print(text + "\n----") } }
+        print(score.summary)
+        return score
+    }
+
+    private func runCases(_ directory: String) throws {
         let manager = FileManager.default
         let folders = try manager.contentsOfDirectory(atPath: directory).sorted()
         var passed = 0

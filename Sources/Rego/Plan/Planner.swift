@@ -276,7 +276,7 @@ final class Planner {
         places.append(
             RulePlace(
                 file: rule.location.source?.name ?? "", row: rule.location.row, column: rule.location.column,
-                name: RuleDependencies.name(rule)))
+                name: RuleGraph.name(rule)))
         return Int32(places.count - 1)
     }
 }
