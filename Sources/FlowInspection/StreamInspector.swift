@@ -324,7 +324,8 @@ public struct StreamInspector: Sendable {
                 method: head.method(in: bytes), authority: head.authority(in: bytes), path: head.path(in: bytes),
                 query: head.query(in: bytes))
             return .step(.request(request), byteCount: head.byteCount, isBody: false)
-        case .body(let byteCount, _): return .step(nil, byteCount: byteCount, isBody: true)
+        case .body(let byteCount, _), .framing(let byteCount, _):
+            return .step(nil, byteCount: byteCount, isBody: true)
         case .tunnel:
             guard let tunnel else {
                 client = .detecting

@@ -181,6 +181,8 @@ def inbound(t):
         listener.seen()
         if listed or t.unprotected:
             t.expect(ending.received == SECRET, f"the outsider should have been answered: {ending}")
+            if not t.unprotected:
+                t.wait(lambda: t.lab.journal.records(mark, VERDICT="allow", PORT=port), "a record of what was listed")
         else:
             t.expect(not ending.received, f"the agent answered: {ending}")
             t.expect(ending.is_refusal, f"the outsider was not told at once: {ending}")

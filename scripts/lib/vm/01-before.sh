@@ -32,6 +32,8 @@ END
 systemctl enable -q --now nftables.service
 sysctl -q -w net.netfilter.nf_conntrack_tcp_be_liberal=1
 echo net.netfilter.nf_conntrack_tcp_be_liberal=1 >/etc/sysctl.d/others.conf
+# A boot finds the setting only if connection tracking is there by then.
+echo nf_conntrack >/etc/modules-load.d/others.conf
 
 mkdir -p /var/lib/before
 nft -s list ruleset >/var/lib/before/ruleset

@@ -40,9 +40,11 @@ cp /usr/share/sallyport/systemd/examples/existing-agent.conf /etc/systemd/system
 systemctl daemon-reload
 
 attempts_of() {
+    local cursor
+    cursor=$(journalctl -q -b -n 1 --show-cursor | sed -n 's/^-- cursor: //p')
     systemctl start "$1.service"
     journalctl --sync
-    journalctl -q -b -o cat -u "$1.service" "_SYSTEMD_INVOCATION_ID=$(systemctl show -P InvocationID "$1.service")"
+    journalctl -q -b -o cat -u "$1.service" --after-cursor="$cursor"
 }
 
 for bot in research-bot report-bot; do

@@ -86,7 +86,9 @@ check "a wrong key: the unit fails" refute systemctl restart sallyportd
 equal "a wrong key: the unit is not tried again" failed "$(systemctl show -P SubState sallyportd)"
 check "a wrong key: the rules notice" eventually is_unattended
 before=$(sink_bytes)
-nothing_passes "a wrong key" "$before"
+equal "a wrong key: no agent starts" "exit 2" "$(as_agent allowed.test 198.18.10.1)"
+equal "a wrong key: nothing reached the sink" "$before" "$(sink_bytes)"
+equal "a wrong key: the host itself goes on" "hello from allowed.test" "$(as_host allowed.test 198.18.10.1)"
 check "a wrong key: applying rules with it fails" refute sallyport rules apply
 check "a wrong key: the rules are those from before" nft list table inet sallyport
 cp /root/good.yaml /etc/sallyport/sallyport.yaml
@@ -98,7 +100,7 @@ echo 'package sallyport.egress decision :=' >/etc/sallyport/policies/broken.rego
 systemctl reload sallyportd
 equal "a broken policy: the last good one stays in force" "hello from allowed.test" "$(attended as_agent allowed.test 198.18.10.1)"
 check "a broken policy: the journal says file and line" \
-    bash -c "journalctl -q -b -t sallyport -t sallyportd -o cat | grep -q 'broken\.rego:1'"
+    eventually bash -c "journalctl -q -b -t sallyport -t sallyportd -o cat | grep -q 'broken\.rego:2: '"
 rm /etc/sallyport/policies/broken.rego
 chmod 700 /etc/sallyport/policies
 check "the policy is reloaded" systemctl reload sallyportd

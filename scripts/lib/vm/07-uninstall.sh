@@ -22,12 +22,14 @@ equal "no connection carries a mark of ours" "" "$(conntrack -L 2>/dev/null | gr
     for (i = 1; i <= NF; i++) if ($i ~ /^mark=/) { split($i, mark, "="); if (mark[2] >= 16777216) print } }')"
 check "somebody else's marks stay" bash -c "conntrack -L -p tcp --orig-port-dst 22 2>/dev/null | grep -q mark=256"
 equal "no cgroup of ours is left" "" "$(find /sys/fs/cgroup -name 'sallyport*')"
-equal "no unit of ours is left" "" "$(systemctl list-units --all --no-legend 'sallyport*')"
-equal "nothing of ours runs" "" "$(pgrep -l sallyport)"
-check "the configuration stays" test -f /etc/sallyport/sallyport.yaml
+# Units of the agents, which are not ours, refer to the slice.
 rm -f /etc/systemd/system/{research-bot,report-bot,impatient}.service /etc/systemd/system/*/impatient.service \
     /opt/impatient.py /root/good.yaml
 rm -rf /etc/systemd/system/report-bot.service.d /opt/research-bot
+systemctl daemon-reload
+equal "no unit of ours is left" "" "$(systemctl list-units --all --no-legend 'sallyport*')"
+equal "nothing of ours runs" "" "$(pgrep -l sallyport)"
+check "the configuration stays" test -f /etc/sallyport/sallyport.yaml
 # Debian's packages and their caches are Debian's.
 files=$(find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /var/lib/before -o -path /var/log -o -path /tmp \
     -o -path /etc/sallyport \) -prune -o \( -type f -o -type l \) -printf '%p %m %s\n' | sort)
