@@ -227,10 +227,10 @@ def live(lab, options):
     helper = os.path.join(ROOT, "Benchmarks", "live.py")
     lab.rules("apply")
     process = lab.daemon("discard")
-    server = lab.start(inside(NET, sys.executable, helper, "server", "20000", "4"))
+    server = lab.start(inside(NET, sys.executable, helper, "server", "20000", "8"), start_new_session=True)
     child = subprocess.Popen(
         inside(AGENT, "sh", "-c", 'echo $$ > "$0" && exec "$@"', os.path.join(lab.cgroup, "cgroup.procs"), sys.executable,
-               helper, "client", SERVER, "20000", "4", lab.hello, str(options.live)),
+               helper, "client", SERVER, "20000", "8", lab.hello, str(options.live)),
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     line = child.stdout.readline().strip()
     status = open(f"/proc/{process.pid}/status").read()

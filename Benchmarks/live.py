@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
 """Many established flows: `server PORT COUNT` listens on COUNT ports, `client ADDRESS PORT COUNT HELLO FLOWS` opens FLOWS,
-says a ClientHello and one more record on each, prints how many stand and holds them until its input ends."""
+says a ClientHello and one more record on each, prints how many stand and holds them until its input ends. COUNT processes
+share the flows on either side. The server ends its whole process group: start it in one of its own."""
+import os
 import resource
 import select
+import signal
 import socket
 import sys
 
@@ -19,20 +22,23 @@ def raise_limit():
 
 
 def server(port, count):
+    """A process for each port: one alone may not have so many files open."""
+    for offset in range(count - 1):
+        if os.fork() == 0:
+            port += offset + 1
+            break
+    signal.signal(signal.SIGTERM, lambda *_: os.killpg(0, signal.SIGKILL))
     poll = select.epoll()
-    listeners = {}
     connections = {}
-    for offset in range(count):
-        listener = socket.create_server(("198.18.0.1", port + offset), backlog=65535)
-        listener.setblocking(False)
-        listeners[listener.fileno()] = listener
-        poll.register(listener, select.EPOLLIN)
+    listener = socket.create_server(("198.18.0.1", port), backlog=65535)
+    listener.setblocking(False)
+    poll.register(listener, select.EPOLLIN)
     while True:
         for descriptor, _ in poll.poll():
-            if descriptor in listeners:
+            if descriptor == listener.fileno():
                 try:
                     while True:
-                        connection, _ = listeners[descriptor].accept()
+                        connection, _ = listener.accept()
                         connection.setblocking(False)
                         connections[connection.fileno()] = connection
                         poll.register(connection, select.EPOLLIN)
@@ -54,17 +60,23 @@ def server(port, count):
 
 def client(address, port, count, hello, flows):
     greeting = open(hello, "rb").read()
-    standing = []
-    for number in range(flows):
-        connection = socket.create_connection((address, port + number % count))
-        connection.sendall(greeting)
-        if connection.recv(1) != b"x":
-            break
-        connection.sendall(SECOND_FLIGHT)
-        if connection.recv(1) != b"x":
-            break
-        standing.append(connection)
-    print(len(standing), flush=True)
+    reading, writing = os.pipe()
+    for offset in range(count):
+        if os.fork() == 0:
+            standing = []
+            for _ in range(flows // count):
+                connection = socket.create_connection((address, port + offset))
+                connection.sendall(greeting)
+                if connection.recv(1) != b"x":
+                    break
+                connection.sendall(SECOND_FLIGHT)
+                if connection.recv(1) != b"x":
+                    break
+                standing.append(connection)
+            os.write(writing, b"%8d" % len(standing))
+            sys.stdin.read()
+            os._exit(0)
+    print(sum(int(os.read(reading, 8)) for _ in range(count)), flush=True)
     sys.stdin.read()
 
 

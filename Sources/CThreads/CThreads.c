@@ -6,10 +6,14 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-void current_thread_configure(const char *name, int niceness, int processor) {
+void current_thread_configure(const char *name, int niceness, int is_batch, int processor) {
     pthread_setname_np(pthread_self(), name);
     // On Linux the nice value is a thread's own (setpriority(2), BUGS).
-    if (niceness != 0) setpriority(PRIO_PROCESS, gettid(), niceness);
+    setpriority(PRIO_PROCESS, gettid(), niceness);
+    if (is_batch) {
+        struct sched_param parameters = {0};
+        pthread_setschedparam(pthread_self(), SCHED_BATCH, &parameters);
+    }
     if (processor >= 0 && processor < CPU_SETSIZE) {
         cpu_set_t set;
         CPU_ZERO(&set);

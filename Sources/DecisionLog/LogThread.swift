@@ -57,7 +57,7 @@ public final class LogThread: Sendable {
         feed: DecisionFeed = DecisionFeed()
     ) {
         self.options = options
-        self.processes = processes
+        self.processes = options.isEnabled ? processes : nil
         self.feed = feed
         let capacity = options.ringCapacity / max(1, ringCount)
         rings = (0..<ringCount).map { [wakeup] _ in RecordRing(capacity: capacity, wakeup: wakeup) }
@@ -88,9 +88,10 @@ public final class LogThread: Sendable {
     public func run() {
         var writer = JournalWriter(
             socketPath: options.socketPath, folding: options.folding, isEnabled: options.isEnabled)
+        var searches = SearchShare(now: Clock.monotonic())
         var deadline: UInt64?
         while true {
-            let isBusy = turn(&writer)
+            let isBusy = turn(&writer, &searches)
             let stops = isStopping.load(ordering: .sequentiallyConsistent)
             if stops, !isBusy {
                 let now = Clock.monotonic()
@@ -111,14 +112,14 @@ public final class LogThread: Sendable {
 
     /// Takes what waits and writes what can be written.
     /// - Returns: whether there is more to do at once.
-    private func turn(_ writer: inout JournalWriter) -> Bool {
+    private func turn(_ writer: inout JournalWriter, _ searches: inout SearchShare) -> Bool {
         let now = Clock.monotonic()
         var taken = 0
         for ring in rings {
             var inRing = 0
             while inRing < turnLimit, let record = ring.pop() {
                 inRing += 1
-                take(record, now: now, hurry: ring.count > hurryThreshold, into: &writer)
+                take(record, now: now, hurry: ring.count > hurryThreshold, &searches, into: &writer)
             }
             taken += inRing
         }
@@ -135,9 +136,12 @@ public final class LogThread: Sendable {
         return taken > 0 || isMoving
     }
 
-    private func take(_ record: DecisionRecord, now: UInt64, hurry: Bool, into writer: inout JournalWriter) {
+    private func take(
+        _ record: DecisionRecord, now: UInt64, hurry: Bool, _ searches: inout SearchShare,
+        into writer: inout JournalWriter
+    ) {
         guard !hurry, let processes, let inode = record.socketInode, let cgroup = record.input.cgroup,
-            record.decision.logging == .full
+            record.decision.logging == .full, searches.take(now: now)
         else {
             writer.write(record, now: now) { feed.publish($0) }
             return
@@ -179,6 +183,26 @@ public final class LogThread: Sendable {
     }
 }
 
+/// How many searches for a process there may be: each reads a directory of `/proc` with a system call a file, so that a
+/// flood of records would cost more than the decisions themselves.
+private struct SearchShare {
+    private var count = searchBurst
+    private var last: UInt64
+
+    init(now: UInt64) {
+        last = now
+    }
+
+    mutating func take(now: UInt64) -> Bool {
+        let earned = (now &- last) / searchInterval
+        count = Int(min(UInt64(searchBurst), UInt64(count) &+ earned))
+        last &+= earned &* searchInterval
+        guard count > 0 else { return false }
+        count -= 1
+        return true
+    }
+}
+
 /// The two clocks, in nanoseconds.
 enum Clock {
     static func monotonic() -> UInt64 { read(CLOCK_MONOTONIC) }
@@ -195,6 +219,9 @@ enum Clock {
 private let turnLimit = 1024
 /// How many waiting records of a ring make the log leave out the search for processes.
 private let hurryThreshold = 128
+/// Searches for processes at once, and nanoseconds between two in the long run: 100 a second.
+private let searchBurst = 500
+private let searchInterval: UInt64 = 10_000_000
 private let eventLimit = 1024
 private let longestWait: UInt64 = 1_000_000_000
 /// Milliseconds.

@@ -38,9 +38,10 @@ public final class RecordRing: @unchecked Sendable {
     }
 
     /// Puts a record in. Called by the producer only.
+    /// - Parameter wakes: whether the consumer is woken for it; without that, call `wake` once what hurries is done.
     /// - Returns: false where the ring was full: the record is gone and counted.
     @discardableResult
-    public func push(_ record: DecisionRecord) -> Bool {
+    public func push(_ record: DecisionRecord, wakes: Bool = true) -> Bool {
         let end = tail.value.load(ordering: .relaxed)
         guard end &- head.value.load(ordering: .acquiring) < capacity else {
             lostCount.value.add(1, ordering: .relaxed)
@@ -50,8 +51,13 @@ public final class RecordRing: @unchecked Sendable {
         slots[end & (capacity - 1)] = Unmanaged.passRetained(Box(record))
         // Sequentially consistent, as is the consumer's announcement that it sleeps: one of the two sees the other.
         tail.value.store(end &+ 1, ordering: .sequentiallyConsistent)
-        wakeup?.wake()
+        if wakes { wakeup?.wake() }
         return true
+    }
+
+    /// Wakes the consumer, if it sleeps, for what was pushed without.
+    public func wake() {
+        wakeup?.wake()
     }
 
     /// Takes the oldest record out; nil where the ring is empty. Called by the consumer only.

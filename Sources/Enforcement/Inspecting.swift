@@ -74,8 +74,13 @@ extension EnforcementEngine where Resolver: ~Copyable {
         if flows[slot].phase == .open { flows[slot].phase = .reading }
         let start = inspection.stream.start
         if let refusal = judge(slot, &inspection, arrival, effects: &effects) { return .refuse(refusal) }
+        if inspection.isFinished, !inspection.stream.hasJudgedBytes {
+            // The server has all that was judged, and what follows the second flight is not: the kernel passes the rest.
+            release(slot, &inspection, arrival, header, bytes, mark: .allowed, effects: &effects)
+            return .settled
+        }
         schedule(slot, inspection, hasProgress: inspection.stream.start > start, clock: arrival.clock)
-        release(slot, &inspection, arrival, header, bytes, effects: &effects)
+        release(slot, &inspection, arrival, header, bytes, mark: .undecided, effects: &effects)
         return .proceed
     }
 
@@ -124,10 +129,10 @@ extension EnforcementEngine where Resolver: ~Copyable {
         }
     }
 
-    /// Lets go on what was judged or passed to its end, holds or defers what was not.
+    /// Lets go on what was judged or passed to its end, the packet at hand with `mark`; holds or defers what was not.
     private mutating func release<Effects: EnforcementEffects & ~Copyable>(
         _ slot: FlowSlot, _ inspection: inout Inspection, _ arrival: Arrival, _ header: TCPHeader, _ bytes: RawSpan,
-        effects: inout Effects
+        mark: VerdictMark, effects: inout Effects
     ) {
         let start = inspection.stream.start
         let end = inspection.stream.offset(of: header.sequence) + arrival.packet.payload.byteCount
@@ -142,7 +147,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
         inspection.held = kept
         let stale = inspection.stream.staleByteCount(of: header.sequence)
         if end <= start {
-            acceptCopy(arrival, bytes, dropping: stale, effects: &effects)
+            acceptCopy(arrival, bytes, dropping: stale, mark: mark, effects: &effects)
         } else if kept.count < limits.heldPacketCount {
             counters.held &+= 1
             let count = copy(arrival, bytes, dropping: stale)
@@ -194,7 +199,8 @@ extension EnforcementEngine where Resolver: ~Copyable {
                 effects.requeue(arrival.facts.reference, to: arrival.facts.segmentQueue)
             } else {
                 acceptCopy(
-                    arrival, bytes, dropping: inspection.stream.staleByteCount(of: header.sequence), effects: &effects)
+                    arrival, bytes, dropping: inspection.stream.staleByteCount(of: header.sequence), mark: .undecided,
+                    effects: &effects)
             }
         } else {
             effects.accept(arrival.facts.reference, mark: .undecided)
@@ -253,11 +259,11 @@ extension EnforcementEngine where Resolver: ~Copyable {
     /// Accepts a packet with our copy of it: what was judged is what leaves, whatever its sender does to the page. What the
     /// server has already is left out: those bytes can be compared no more.
     private mutating func acceptCopy<Effects: EnforcementEffects & ~Copyable>(
-        _ arrival: Arrival, _ bytes: RawSpan, dropping stale: Int, effects: inout Effects
+        _ arrival: Arrival, _ bytes: RawSpan, dropping stale: Int, mark: VerdictMark, effects: inout Effects
     ) {
         let count = copy(arrival, bytes, dropping: stale)
         effects.accept(
-            arrival.facts.reference, mark: .undecided, bytes: scratch.span.bytes.extracting(0..<count))
+            arrival.facts.reference, mark: mark, bytes: scratch.span.bytes.extracting(0..<count))
     }
 
     private static func reassemblyRefusal(_ error: ReassemblyError) -> Refusal {

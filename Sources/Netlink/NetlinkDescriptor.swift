@@ -75,6 +75,13 @@ final class NetlinkDescriptor: Sendable {
         }
     }
 
+    /// How long a receiving system call waits for its first datagram; above 0, since 0 means without end.
+    func setReceiveTimeout(milliseconds: Int32) {
+        let milliseconds = max(1, Int(milliseconds))
+        var time = timeval(tv_sec: milliseconds / 1000, tv_usec: milliseconds % 1000 * 1000)
+        setsockopt(rawValue, SOL_SOCKET, SO_RCVTIMEO, &time, socklen_t(MemoryLayout<timeval>.size))
+    }
+
     /// Waits until a datagram can be read. False when `milliseconds` have passed or a signal came.
     func waitReadable(milliseconds: Int32) -> Bool {
         var entry = pollfd(fd: rawValue, events: Int16(POLLIN), revents: 0)

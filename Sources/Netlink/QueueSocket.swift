@@ -105,11 +105,15 @@ public struct QueueSocket: ~Copyable {
     ///   packets (see `counters`).
     /// - Throws: where the socket itself is broken, so that asking again is of no use.
     public mutating func receive(timeoutMilliseconds: Int32) throws(NetlinkError) -> Int {
-        var received = receive_datagrams(descriptor.rawValue, slots, UInt32(Self.slotCount), Self.receiveFlags)
-        if received < 0, errno == EAGAIN, timeoutMilliseconds != 0 {
-            guard descriptor.waitReadable(milliseconds: timeoutMilliseconds) else { return 0 }
-            received = receive_datagrams(descriptor.rawValue, slots, UInt32(Self.slotCount), Self.receiveFlags)
+        // One system call waits for the first packet and takes those behind it.
+        var flags = Int32(MSG_WAITFORONE)
+        if timeoutMilliseconds == 0 {
+            flags = Int32(MSG_DONTWAIT)
+        } else if timeoutMilliseconds != waitMilliseconds {
+            waitMilliseconds = timeoutMilliseconds
+            descriptor.setReceiveTimeout(milliseconds: timeoutMilliseconds)
         }
+        let received = receive_datagrams(descriptor.rawValue, slots, UInt32(Self.slotCount), flags)
         guard received >= 0 else {
             switch errno {
             case EAGAIN, EINTR: return 0
@@ -141,6 +145,8 @@ public struct QueueSocket: ~Copyable {
     }
 
     private var available = 0
+    /// The receive timeout that the socket has; 0 until it was set.
+    private var waitMilliseconds: Int32 = 0
 
     /// Reads one received datagram; true where it was a packet, whose record is then in `record`.
     private mutating func read(_ slot: Int, into record: UnsafeMutablePointer<Record>) -> Bool {
@@ -183,6 +189,5 @@ public struct QueueSocket: ~Copyable {
     static let slotCount = 64
     /// A netlink message with the longest payload (65,531 bytes) and every attribute, in whole pages.
     static let slotByteCount = 17 * 4096
-    private static let receiveFlags = Int32(MSG_DONTWAIT)
     private static let packetType = UInt16(NFNL_SUBSYS_QUEUE) << 8 | UInt16(NFQNL_MSG_PACKET.rawValue)
 }

@@ -199,9 +199,15 @@ final class Daemon: Sendable {
         let logThread = try start("log", niceness: 0) { log.run() }
         var threads: [PlainThread] = []
         let processors = Self.processorCount
+        // On a small machine the processor that a thread is bound to is the one where its packets' senders run.
+        let isPinned = processors > 2 * workers.count
         for worker in workers {
             threads.append(
-                try start("queue-\(worker.tcpQueue)", processor: worker.index % processors) { worker.run() })
+                // Before others in line, it would be woken for each packet alone, and take the processor from those who
+                // send them.
+                try start(
+                    "queue-\(worker.tcpQueue)", niceness: 0, gathers: true, processor: isPinned ? worker.index : nil
+                ) { worker.run() })
         }
         for worker in workers {
             while worker.startOutcome == nil { usleep(1000) }
@@ -216,10 +222,12 @@ final class Daemon: Sendable {
     }
 
     private func start(
-        _ name: String, niceness: Int32 = -10, processor: Int? = nil, body: @escaping @Sendable () -> Void
+        _ name: String, niceness: Int32 = -10, gathers: Bool = false, processor: Int? = nil,
+        body: @escaping @Sendable () -> Void
     ) throws(DaemonFailure) -> PlainThread {
         do throws(ThreadError) {
-            return try PlainThread.start(name: name, niceness: niceness, processor: processor, body: body)
+            return try PlainThread.start(
+                name: name, niceness: niceness, gathers: gathers, processor: processor, body: body)
         } catch {
             throw DaemonFailure(status: 1, lines: [error.description])
         }

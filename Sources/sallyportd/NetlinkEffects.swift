@@ -10,6 +10,7 @@ struct NetlinkEffects: EnforcementEffects, ~Copyable {
     private var injector: PacketInjector
     private let ring: RecordRing
     private var identifiers: DecisionIDSource
+    private var hasRecords = false
     private let allowedBit: UInt32
     private let refusedBit: UInt32
     private let mask: UInt32
@@ -30,9 +31,13 @@ struct NetlinkEffects: EnforcementEffects, ~Copyable {
         self.policyRevision = policyRevision
     }
 
-    /// Sends the verdicts that have gathered.
+    /// Sends the verdicts that have gathered, and then lets the log know of the records.
     mutating func flush() {
         verdicts.flush()
+        if hasRecords {
+            hasRecords = false
+            ring.wake()
+        }
     }
 
     /// What became of the verdicts.
@@ -59,13 +64,15 @@ struct NetlinkEffects: EnforcementEffects, ~Copyable {
     }
 
     mutating func report(_ outcome: Outcome) {
+        hasRecords = true
         // A full ring counts what it could not take.
         _ = ring.push(
             DecisionRecord(
                 id: identifiers.next(nanoseconds: outcome.input.time), input: outcome.input, decision: outcome.decision,
                 flow: outcome.flow, isInbound: outcome.isInbound, policyRevision: policyRevision,
                 latencyMicroseconds: outcome.latencyMicroseconds,
-                socketInode: outcome.socketInode == 0 ? nil : outcome.socketInode))
+                socketInode: outcome.socketInode == 0 ? nil : outcome.socketInode),
+            wakes: false)
     }
 
     mutating func monotonicNow() -> UInt64 { Clock.nanoseconds(CLOCK_MONOTONIC) }

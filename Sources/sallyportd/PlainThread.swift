@@ -14,13 +14,15 @@ final class PlainThread: Sendable {
     /// - Parameters:
     ///   - name: at most 15 bytes, as `ps -L` shows it.
     ///   - niceness: below 0 for a thread that busy agents must not starve.
+    ///   - gathers: whether the thread, when it is woken, lets others finish their turn first, and so finds more to do at
+    ///     once (`SCHED_BATCH`).
     ///   - processor: the processor to run on, nil for any.
     /// - Throws: the error number of `pthread_create`.
-    static func start(name: String, niceness: Int32, processor: Int?, body: @escaping @Sendable () -> Void)
-        throws(ThreadError)
-        -> PlainThread
-    {
-        let start = Unmanaged.passRetained(Start(name: name, niceness: niceness, processor: processor, body: body))
+    static func start(
+        name: String, niceness: Int32, gathers: Bool = false, processor: Int?, body: @escaping @Sendable () -> Void
+    ) throws(ThreadError) -> PlainThread {
+        let start = Unmanaged.passRetained(
+            Start(name: name, niceness: niceness, gathers: gathers, processor: processor, body: body))
         var identifier = pthread_t()
         let status = pthread_create(
             &identifier, nil,
@@ -45,18 +47,20 @@ final class PlainThread: Sendable {
     private final class Start {
         let name: String
         let niceness: Int32
+        let gathers: Bool
         let processor: Int?
         let body: @Sendable () -> Void
 
-        init(name: String, niceness: Int32, processor: Int?, body: @escaping @Sendable () -> Void) {
+        init(name: String, niceness: Int32, gathers: Bool, processor: Int?, body: @escaping @Sendable () -> Void) {
             self.name = name
             self.niceness = niceness
+            self.gathers = gathers
             self.processor = processor
             self.body = body
         }
 
         func run() {
-            current_thread_configure(name, niceness, Int32(processor ?? -1))
+            current_thread_configure(name, niceness, gathers ? 1 : 0, Int32(processor ?? -1))
             body()
         }
     }
