@@ -169,11 +169,14 @@ struct ReferenceCheck {
     }
 
     private func unsupported(_ terms: [Term], _ index: Int, _ have: RegoType?) -> RegoError {
+        var isFunction = false
+        if case .function = have { isFunction = true }
         let written = written(terms)
         let text = TermPrinter.text(written)
         let prefix = TermPrinter.text(Array(written.prefix(index + 1)))
+        let message = isFunction ? "function \(text) used as reference, not called" : "undefined ref: \(text)"
         return RegoError(
-            "rego_type_error", terms[0].location, "undefined ref: \(text)",
+            "rego_type_error", terms[0].location, message,
             details: [text, String(repeating: "^", count: prefix.utf8.count), "have: " + RegoType.text(have)])
     }
 
