@@ -30,7 +30,7 @@ struct CallCheck {
 
     private func checkCall(_ expression: Expression, _ terms: [Term]) -> Bool {
         let given = terms.count - 1
-        guard let arity = compiler.arity(of: terms[0]) ?? (isRule(terms[0]) ? 0 : nil) else {
+        guard let arity = compiler.callArity(of: terms[0]) else {
             compiler.fail("rego_type_error", expression.location, "undefined function \(name(terms[0]))")
             return false
         }
@@ -53,13 +53,6 @@ struct CallCheck {
                 "function \(name(terms[0])) has arity \(arity), got \(count) argument" + (count == 1 ? "" : "s"))
         }
         return false
-    }
-
-    /// Whether an operator is a rule, which takes no arguments.
-    private func isRule(_ op: Term) -> Bool {
-        guard case .reference(let terms) = op.value, case .variable("data") = terms[0].value else { return false }
-        let path = terms.dropFirst().compactMap { ConstantTerm.value($0) }
-        return path.count == terms.count - 1 && compiler.tree.find(path)?.rules.isEmpty == false
     }
 
     /// An operator as it was written.

@@ -360,6 +360,14 @@ final class Compiler {
         return node.rules.first?.head.arguments == nil ? nil : node
     }
 
+    /// How many arguments a call's operator takes, where rules take none; nil where there is neither function nor rule.
+    func callArity(of op: Term) -> Int? {
+        if let arity = arity(of: op) { return arity }
+        guard case .reference(let terms) = op.value, case .variable("data") = terms[0].value else { return nil }
+        let path = terms.dropFirst().compactMap { ConstantTerm.value($0) }
+        return path.count == terms.count - 1 && tree.find(path)?.rules.isEmpty == false ? 0 : nil
+    }
+
     /// How many input arguments a call's operator takes; nil where there is no such function.
     func arity(of op: Term) -> Int? {
         let name = TermPrinter.text(op)

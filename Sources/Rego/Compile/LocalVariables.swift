@@ -197,6 +197,12 @@ struct LocalVariables {
     }
 
     /// Renames variables of a head that the body declares.
+    /// Gives the locals of a term their names as written.
+    static func restore(_ term: Term, _ originals: [String: String]) {
+        LocalVariables(counter: 0, arity: { _ in nil }).rename(
+            term, originals.mapValues { Entry(local: $0, occurrence: .seen) })
+    }
+
     private func rename(_ term: Term, _ declared: [String: Entry]) {
         switch term.value {
         case .variable(let name): if let entry = declared[name] { term.value = .variable(entry.local) }

@@ -164,6 +164,10 @@ struct ReferenceCheck {
         case .call(let terms): return Term(.call(written(terms)), term.location)
         case .object(let pairs):
             return Term(.object(pairs.map { (written($0.key), written($0.value)) }), term.location)
+        case .arrayComprehension, .setComprehension, .objectComprehension:
+            let copy = term.copy()
+            LocalVariables.restore(copy, context.originals)
+            return copy
         default: return term
         }
     }

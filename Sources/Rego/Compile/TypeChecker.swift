@@ -154,7 +154,12 @@ final class TypeChecker {
     }
 
     private func checkEquality(_ expression: Expression, _ terms: [Term], _ environment: TypeEnvironment) -> Problem? {
-        guard terms.count == 3 else { return nil }
+        guard terms.count == 3 else {
+            let have = terms.dropFirst().map { environment.type(of: $0) }
+            return argumentProblem(
+                expression.location, "eq", terms.count < 3 ? "too few arguments" : "too many arguments", have: have,
+                want: ["any", "any"])
+        }
         let left = environment.type(of: terms[1])
         let right = environment.type(of: terms[2])
         if TypeUnification(environment).unify(terms[1], left, terms[2], right) { return nil }

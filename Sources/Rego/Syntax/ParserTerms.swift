@@ -202,6 +202,13 @@ extension Parser {
                 return nil
             }
         }
+        // A character of several bytes right behind a number spoils it.
+        let bytes = state.scanner.source.bytes
+        let end = state.tokenEnd
+        if end < bytes.count, bytes[end] >= 0x80 {
+            illegal("invalid float")
+            return nil
+        }
         if prefix.last == ".", text.contains(UInt8(ascii: ".")) {
             illegal("invalid float")
             return nil

@@ -79,8 +79,9 @@ enum TermWalk {
         case .variable: ["var"]
         case .reference: ["ref"]
         case .call: ["call"]
-        case .array(let terms), .set(let terms): terms.flatMap { defaultViolations($0) }
-        case .object(let pairs): pairs.flatMap { defaultViolations($0.key) + defaultViolations($0.value) }
+        case .array(let terms): terms.flatMap { defaultViolations($0) }
+        case .set(let terms): TermOrder.sorted(terms).flatMap { defaultViolations($0) }
+        case .object(let pairs): TermOrder.sorted(pairs).flatMap { defaultViolations($0.key) + defaultViolations($0.value) }
         case .arrayComprehension, .setComprehension, .objectComprehension: []
         case .template(let parts):
             parts.flatMap { part -> [String] in
