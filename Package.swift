@@ -27,6 +27,7 @@ let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
 let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
+let nioHPACK: Target.Dependency = .product(name: "NIOHPACK", package: "swift-nio-http2")
 let bigInt: Target.Dependency = .product(name: "BigInt", package: "BigInt")
 
 let package = Package(
@@ -40,6 +41,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0"),
         .package(url: "https://github.com/attaswift/BigInt", from: "6.0.1"),
     ],
     targets: [
@@ -51,12 +53,15 @@ let package = Package(
         .target(name: "CLibcrypto", linkerSettings: [.linkedLibrary("crypto")]),
         .target(name: "CRE2", linkerSettings: [.linkedLibrary("re2")]),
         .target(name: "CAllocationCounter", path: "Tests/CAllocationCounter"),
+        .target(name: "CQUICSealer", path: "Tests/CQUICSealer", linkerSettings: [.linkedLibrary("crypto")]),
 
         // Bytes and packets: no Foundation, no Glibc.
         module("Octets"),
         module("PacketHeaders", ["Octets"]),
         module("WireProtocols", ["CLibcrypto", "Octets", "PacketHeaders"]),
         module("Flow", ["Octets", "PacketHeaders", "WireProtocols"]),
+        module("HeaderCompression", [nioCore, nioHPACK]),
+        module("FlowInspection", ["Octets", "PacketHeaders", "WireProtocols", "Flow", "HeaderCompression"]),
         module("Identity", ["PacketHeaders"]),
 
         // Policy.
@@ -89,7 +94,7 @@ let package = Package(
             name: "sallyport",
             dependencies: [
                 "Enforcement", "Netlink", "KernelRules", "PolicySources", "DecisionLog", "Control", "Configuration",
-                "Confinement", "Identity", "Rego", argumentParser,
+                "Confinement", "FlowInspection", "Identity", "PacketHeaders", "Rego", "WireProtocols", argumentParser,
             ],
             swiftSettings: swiftSettings),
         .executableTarget(
@@ -106,8 +111,9 @@ let package = Package(
 
         tests("Octets"),
         tests("PacketHeaders", ["Octets"]),
-        tests("WireProtocols", ["Octets", "PacketHeaders", "CAllocationCounter"]),
+        tests("WireProtocols", ["Octets", "PacketHeaders", "CAllocationCounter", "CLibcrypto", "CQUICSealer"]),
         tests("Flow", ["Octets", "PacketHeaders", "WireProtocols", "CAllocationCounter"]),
+        tests("FlowInspection", ["Octets", "PacketHeaders", "WireProtocols", "Flow", "HeaderCompression"]),
         tests("Identity", ["PacketHeaders", "CAllocationCounter"]),
         tests("JOSE"),
         tests("Rego"),

@@ -25,13 +25,13 @@ struct NetworkHeader {
     ///     |                         source address                        |
     ///     |                      destination address                      |
     ///     |                           [options]                           |
-    init(parsingIPv4 reader: inout ByteReader, isOffloaded: Bool) throws(WireError) {
+    init(parsingIPv4 reader: inout ByteReader, isOffloaded: Bool, isCut: Bool) throws(WireError) {
         let available = reader.remaining
         let headerByteCount = Int(try reader.readUInt8() & 15) * 4
         guard headerByteCount >= 20 else { throw reader.malformed("IPv4 header length below 5") }
         try reader.skip(1)
         let declared = Int(try reader.readUInt16())
-        byteCount = declared == 0 && isOffloaded ? available : declared
+        byteCount = (declared == 0 && isOffloaded) || (isCut && declared > available) ? available : declared
         guard byteCount >= headerByteCount else { throw reader.malformed("IPv4 total length below its header") }
         try reader.skip(2)
         let fragment = try reader.readUInt16()
@@ -71,9 +71,10 @@ struct NetworkHeader {
     ///     |        payload length         |  next header  |   hop limit   |
     ///     |                  source address (16 bytes)                    |
     ///     |                destination address (16 bytes)                 |
-    init(parsingIPv6 reader: inout ByteReader) throws(WireError) {
+    init(parsingIPv6 reader: inout ByteReader, isCut: Bool) throws(WireError) {
         try reader.skip(4)
-        let declared = Int(try reader.readUInt16())
+        let length = Int(try reader.readUInt16())
+        let declared = isCut ? min(length, max(0, reader.remaining - 34)) : length
         transport = TransportProtocol(rawValue: try reader.readUInt8())
         hopLimit = try reader.readUInt8()
         source = IPAddress(v6: try reader.readUInt64(), try reader.readUInt64())

@@ -29,13 +29,15 @@ public struct Packet: Hashable, Sendable, BitwiseCopyable {
     ///
     /// - Parameter isOffloaded: an IPv4 total length of 0 means all of the span: a capture file may have the packet from
     ///   before the card cut it into segments. Never for a packet that is to be judged.
-    public init(parsing bytes: RawSpan, isOffloaded: Bool = false) throws(WireError) {
+    /// - Parameter isCut: the end of the span is the end of the packet, whatever the lengths say: a capture file may keep but
+    ///   the beginning of each. Never for a packet that is to be judged.
+    public init(parsing bytes: RawSpan, isOffloaded: Bool = false, isCut: Bool = false) throws(WireError) {
         var reader = ByteReader(bytes)
         guard let first = reader.peek() else { throw .truncated(needed: 1) }
         let network: NetworkHeader =
             switch first >> 4 {
-            case 4: try NetworkHeader(parsingIPv4: &reader, isOffloaded: isOffloaded)
-            case 6: try NetworkHeader(parsingIPv6: &reader)
+            case 4: try NetworkHeader(parsingIPv4: &reader, isOffloaded: isOffloaded, isCut: isCut)
+            case 6: try NetworkHeader(parsingIPv6: &reader, isCut: isCut)
             default: throw reader.malformed("IP version")
             }
         hopLimit = network.hopLimit
@@ -57,7 +59,8 @@ public struct Packet: Hashable, Sendable, BitwiseCopyable {
                 header = .tcp(try TCPHeader(parsing: &body, startingAt: transportOffset))
             case .udp:
                 ports = (try body.readUInt16(), try body.readUInt16())
-                let length = Int(try body.readUInt16())
+                let declared = Int(try body.readUInt16())
+                let length = isCut ? min(declared, network.payloadByteCount) : declared
                 guard length >= 8, length <= network.payloadByteCount else { throw body.malformed("UDP length") }
                 try body.skip(2)
                 end = transportOffset + length

@@ -32,7 +32,8 @@ public struct Authority: Hashable, Sendable, CustomStringConvertible {
         port = place.port
     }
 
-    init(host: Host, port: UInt16?) {
+    /// An authority from its parts.
+    public init(host: Host, port: UInt16?) {
         self.host = host
         self.port = port
     }

@@ -22,6 +22,29 @@ public enum Limits {
     static let trailerBytes = 8192
     /// Hexadecimal digits of a chunk size: 60 bits, so that no sum of sizes in a flow overflows.
     static let chunkSizeDigits = 15
+    /// Bytes of a chunk below which its content counts as framing: keeping it costs less than a piece of its own.
+    static let smallChunkBytes = 64
     /// Decimal digits of a Content-Length: below 2^63.
     static let contentLengthDigits = 18
+
+    /// Pieces of CRYPTO stream ahead of holes. Clients that cut their ClientHello on purpose make some 25 of them.
+    static let cryptoRanges = 128
+    /// Connections on one five-tuple, Retry and version negotiation counted. Each may keep a ClientHello.
+    static let quicConnections = 8
+    /// Initial packets that open with no key, before the rest is taken for noise unopened: each costs two derivations.
+    static let quicAttempts = 64
+
+    /// Bytes of a database client's first messages, and of an LDAP message before TLS. PostgreSQL takes 10,000, MySQL's have
+    /// attributes of up to 64 KiB.
+    static let startupBytes = 65_536
+    /// Bytes of an SSH identification line; RFC 4253 §4.2 says 255, and lines before it have no bound of their own.
+    static let identificationBytes = 1024
+    /// Lines that an SSH server may send before it; OpenSSH gives up after 1024.
+    static let linesBeforeIdentification = 64
+    /// Bytes of a command line; RFC 4954 §4 asks SMTP servers for 12,288.
+    static let commandBytes = 16_384
+    /// Commands of mail and FTP before TLS. A client that wants TLS asks for it among its first few.
+    static let commandsBeforeTLS: UInt16 = 64
+    /// LDAP messages before StartTLS.
+    static let messagesBeforeTLS: UInt8 = 16
 }

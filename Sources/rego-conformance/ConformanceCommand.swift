@@ -13,6 +13,9 @@ struct ConformanceCommand: ParsableCommand {
     @Argument(help: "Directory of folders of case files (*.json).")
     var directory: String?
 
+    @Flag(help: "Answer queries, a JSON object a line, from standard input instead (for differential tests).")
+    var lines = false
+
     @Flag(help: "Print one JSON object instead of text.")
     var json = false
 
@@ -44,6 +47,13 @@ struct ConformanceCommand: ParsableCommand {
     }
 
     mutating func run() throws {
+        if lines {
+            while let line = readLine() {
+                print(LineAnswer.answer(Array(line.utf8)))
+                fflush(nil)
+            }
+            return
+        }
         var isGood = true
         if let moduleErrors {
             let (agreement, place, text) = try scoreErrors(moduleErrors).percentages

@@ -21,7 +21,7 @@ struct SallyportCommand: ParsableCommand {
         version: "sallyport " + SallyportVersion.current,
         subcommands: [
             RunCommand.self, StatusCommand.self, AgentsCommand.self, FlowsCommand.self, DecisionsCommand.self,
-            ExplainCommand.self, RulesCommand.self, PolicyCommand.self,
+            ExplainCommand.self, RulesCommand.self, PolicyCommand.self, InspectCommand.self,
         ])
 
     /// Runs the command and exits. On the main thread, as the only thread: `run` changes what belongs to a thread alone.

@@ -1,3 +1,4 @@
 #pragma once
 #include "CLibcryptoDigest.h"
 #include "CLibcryptoKeys.h"
+#include "CLibcryptoQUIC.h"

@@ -110,7 +110,8 @@ public struct HTTP1RequestHead: Hashable, Sendable, BitwiseCopyable {
     /// RFC 9112 §3.2: HTTP/1.1 needs a Host, and a target that names one too must name the same.
     private mutating func settleAuthority(_ host: AuthorityPlace?, _ bytes: RawSpan, _ offset: Int) throws(WireError) {
         guard let host else {
-            guard line.minorVersion == 0 else { throw .malformed("HTTP/1.1 without Host", offset: offset) }
+            // CONNECT names its authority in full, and clients leave Host out of it.
+            guard line.minorVersion == 0 || isConnect else { throw .malformed("HTTP/1.1 without Host", offset: offset) }
             return
         }
         guard let named = line.authority else {

@@ -73,14 +73,14 @@ public struct ClientHelloSummary: Hashable, Sendable {
     public let ja4: String
 
     /// Parses a handshake message and spells its facts out. Throws `.malformed` also for a name that is none.
-    public init(parsing message: RawSpan) throws(WireError) {
+    public init(parsing message: RawSpan, overQUIC: Bool = false) throws(WireError) {
         let hello = try ClientHello(parsing: message)
         host = try hello.host(in: message)
         version = hello.highestVersion(in: message)
         applicationProtocols = hello.applicationProtocolNames(in: message)
         hasEncryptedClientHello = hello.hasEncryptedClientHello || hello.hasEncryptedServerName
         offersEarlyData = hello.offersEarlyData
-        ja4 = hello.ja4(in: message)
+        ja4 = hello.ja4(in: message, overQUIC: overQUIC)
     }
 }
 

@@ -12,14 +12,16 @@ extension ClientHello {
     ///   as they come.
     ///
     /// GREASE is left out everywhere.
-    public func ja4(in message: RawSpan) -> String {
+    ///
+    /// Over QUIC the first character is `q`.
+    public func ja4(in message: RawSpan, overQUIC: Bool = false) -> String {
         let suites = numbers(at: cipherSuites, in: message)
         let algorithms = numbers(at: signatureAlgorithms ?? ByteRange(), in: message)
         var types = extensionTypes(in: message)
         types.removeAll(where: \.isGREASE)
 
         var text = JA4Text(capacity: 36)
-        text.append("t")
+        text.append(overQUIC ? "q" : "t")
         text.append(Self.versionDigits(highestVersion(in: message)))
         text.append(serverName == nil ? "i" : "d")
         text.append(twoDigits: suites.count)

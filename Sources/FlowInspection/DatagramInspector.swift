@@ -1,0 +1,110 @@
+public import Octets
+import WireProtocols
+
+/// Reads both sides of one UDP five-tuple.
+///
+/// QUIC's connections are kept between calls; a DNS message is whole in its datagram. Ports matter in one place: multicast DNS
+/// and LLMNR have DNS's format and differ from it by their port alone.
+public struct DatagramInspector: Sendable {
+    /// What was recognised first; nil while nothing was.
+    public private(set) var application: ApplicationProtocol?
+
+    private let namesakes: ApplicationProtocol?
+    private let expectsDNS: Bool
+    private var quic = QUICInitialReader()
+    private var noiseCount = 0
+
+    /// An inspector of a five-tuple with these ports.
+    public init(sourcePort: UInt16, destinationPort: UInt16) {
+        let ports = [sourcePort, destinationPort]
+        namesakes =
+            ports.contains(5353) ? .mdns : ports.contains(5355) ? .llmnr : ports.contains(137) ? .unknown : nil
+        expectsDNS = ports.contains(53)
+    }
+
+    /// Reads a datagram's payload and gives each fact to `body`. Throws `.malformed` where the flow is to be refused.
+    public mutating func read(
+        _ datagram: RawSpan, scratch: inout InspectionScratch, _ body: (InspectionFact) -> Void
+    ) throws(WireError) {
+        guard datagram.byteCount > 0 else { return }
+        if QUICLongHeader.isLong(datagram), try readQUIC(datagram, &scratch, body) { return }
+        // A flow that is QUIC stays QUIC: other datagrams on it are its protected packets, or noise.
+        guard application != .quic else { return }
+        try readOther(datagram, body)
+    }
+
+    /// Reads a datagram of which only the beginning was captured: the question of a DNS message, at DNS's port. Nothing else
+    /// can be said of it.
+    public mutating func readCut(_ datagram: RawSpan, _ body: (InspectionFact) -> Void) {
+        guard expectsDNS, namesakes == nil, let question = DNSMessage.question(ofCut: datagram) else {
+            return settle(.unknown, body)
+        }
+        settle(.dns, body)
+        body(.question(question, isResponse: datagram.byte(at: 2) & 0x80 != 0))
+    }
+
+    /// Reads a datagram with the long-header bit; false where it is no QUIC.
+    private mutating func readQUIC(
+        _ datagram: RawSpan, _ scratch: inout InspectionScratch, _ body: (InspectionFact) -> Void
+    ) throws(WireError) -> Bool {
+        guard datagram.byteCount >= 7, datagram.byte(at: 0) & 0x40 != 0 || application == .quic else { return false }
+        let version = QUICVersion(
+            rawValue: UInt32(bigEndian: datagram.unsafeLoadUnaligned(fromByteOffset: 1, as: UInt32.self)))
+        guard version.isPlausible || (application == .quic && version == .negotiation) else { return false }
+        let reading = try quic.read(datagram, opener: &scratch.opener)
+        if let unknown = reading.unknownVersion, application == nil || application == .quic {
+            settle(.quic, body)
+            body(.unknownVersion(unknown))
+        }
+        if reading.openedCount > 0 { settle(.quic, body) }
+        for hello in reading.hellos {
+            let summary = try ClientHelloSummary(parsing: hello.message.span.bytes, overQUIC: true)
+            body(.hello(summary, quic: hello.version))
+        }
+        return true
+    }
+
+    private mutating func readOther(_ datagram: RawSpan, _ body: (InspectionFact) -> Void) throws(WireError) {
+        if let namesakes {
+            settle(namesakes, body)
+            return
+        }
+        do throws(WireError) {
+            let message = try DNSMessage(parsing: datagram)
+            // Off its port only a message that asks in the internet's class counts.
+            guard expectsDNS || application == .dns || message.question?.recordClass == 1 else {
+                return settle(.unknown, body)
+            }
+            settle(.dns, body)
+            body(.dns(message))
+        } catch {
+            if Self.isDistributedHashTable(datagram) { return settle(.bittorrent, body) }
+            guard expectsDNS, application == nil || application == .dns else { return settle(.unknown, body) }
+            settle(.dns, body)
+            // What was asked is worth a record, though the message is refused.
+            if let question = DNSMessage.question(ofCut: datagram) {
+                body(.question(question, isResponse: datagram.byte(at: 2) & 0x80 != 0))
+            }
+            throw ByteReader(datagram).sealed(error, "DNS message ends too early")
+        }
+    }
+
+    /// BEP 5: a bencoded dictionary with an argument, an answer or an error.
+    private static func isDistributedHashTable(_ datagram: RawSpan) -> Bool {
+        guard datagram.byteCount >= 20, datagram.byte(at: datagram.byteCount - 1) == UInt8(ascii: "e") else {
+            return false
+        }
+        for text in ["d1:ad2:id20:", "d1:rd2:id20:", "d1:eli"] {
+            var matches = true
+            for (index, byte) in text.utf8.enumerated() where datagram.byte(at: index) != byte { matches = false }
+            if matches { return true }
+        }
+        return false
+    }
+
+    private mutating func settle(_ found: ApplicationProtocol, _ body: (InspectionFact) -> Void) {
+        guard application == nil || (application == .unknown && found != .unknown) else { return }
+        application = found
+        body(.speaks(found))
+    }
+}

@@ -1,0 +1,65 @@
+import Octets
+
+/// The CRYPTO bytes of a connection's Initial packets, put in order however their frames came (RFC 9000 §19.6), within bounds.
+/// Endpoints differ on which copy of an overlapping byte they keep, so a byte that comes again with another value is refused.
+struct QUICCryptoStream: Sendable {
+    private var bytes: [UInt8] = []
+    /// The ranges that are there, in order, neither touching nor overlapping.
+    private var ranges: [Range<Int>] = []
+
+    /// Bytes that are there from the beginning without a hole.
+    var prefixByteCount: Int {
+        guard let first = ranges.first, first.lowerBound == 0 else { return 0 }
+        return first.upperBound
+    }
+
+    /// The first handshake message, from its type on; nil until it is whole.
+    var firstMessage: [UInt8]? {
+        guard prefixByteCount >= 4 else { return nil }
+        let byteCount = 4 + (Int(bytes[1]) << 16 | Int(bytes[2]) << 8 | Int(bytes[3]))
+        return prefixByteCount >= byteCount ? Array(bytes[..<byteCount]) : nil
+    }
+
+    /// Takes the content of a frame.
+    mutating func insert(_ content: RawSpan, at offset: UInt64) throws(WireError) {
+        let (end, overflow) = offset.addingReportingOverflow(UInt64(content.byteCount))
+        guard !overflow, end <= UInt64(Limits.clientHelloBytes) else {
+            throw .malformed("CRYPTO offset beyond any ClientHello", offset: 0)
+        }
+        guard content.byteCount > 0 else { return }
+        let start = Int(offset)
+        let new = start..<start + content.byteCount
+        if bytes.count < new.upperBound {
+            bytes.append(contentsOf: repeatElement(0, count: new.upperBound - bytes.count))
+        }
+        // Ranges before `position` end before the new one begins.
+        var position = 0
+        while position < ranges.count, ranges[position].upperBound < new.lowerBound { position += 1 }
+        var merged = new
+        var last = position
+        var cursor = new.lowerBound
+        while last < ranges.count, ranges[last].lowerBound <= new.upperBound {
+            let known = ranges[last]
+            let overlap =
+                max(
+                    known.lowerBound, new.lowerBound)..<max(
+                    min(known.upperBound, new.upperBound), max(known.lowerBound, new.lowerBound))
+            for index in overlap where bytes[index] != content.byte(at: index - start) {
+                throw .malformed("CRYPTO byte that came twice with different values", offset: 0)
+            }
+            copy(content, cursor..<max(cursor, overlap.lowerBound), start)
+            cursor = max(cursor, overlap.upperBound)
+            merged = min(merged.lowerBound, known.lowerBound)..<max(merged.upperBound, known.upperBound)
+            last += 1
+        }
+        copy(content, cursor..<max(cursor, new.upperBound), start)
+        ranges.replaceSubrange(position..<last, with: [merged])
+        guard ranges.count <= Limits.cryptoRanges else {
+            throw .malformed("CRYPTO frames with too many holes", offset: 0)
+        }
+    }
+
+    private mutating func copy(_ content: RawSpan, _ range: Range<Int>, _ start: Int) {
+        for index in range { bytes[index] = content.byte(at: index - start) }
+    }
+}
