@@ -30,7 +30,7 @@ struct CallCheck {
 
     private func checkCall(_ expression: Expression, _ terms: [Term]) -> Bool {
         let given = terms.count - 1
-        guard let arity = compiler.arity(of: terms[0]) else {
+        guard let arity = compiler.callArity(of: terms[0]) else {
             compiler.fail("rego_type_error", expression.location, "undefined function \(name(terms[0]))")
             return false
         }

@@ -13,6 +13,8 @@ final class Compiler {
     /// Terms that locals of the compiler stand for.
     private var subjects: [String: Term] = [:]
     private var locals = 0
+    /// Numbers of locals that the policy has names for.
+    private let mentioned: Set<Int>
     /// Host functions by name, with their numbers of arguments.
     let hostFunctions: [String: Int]
     private let options: CompilerOptions
@@ -23,7 +25,8 @@ final class Compiler {
         self.modules = modules.sorted { $0.source.name.utf8.lexicographicallyPrecedes($1.source.name.utf8) }
         self.hostFunctions = hostFunctions
         self.options = options
-        locals = modules.map { LocalNames.firstFree($0.source.bytes) }.max() ?? 0
+        mentioned = modules.reduce(into: []) { $0.formUnion(LocalNames.numbers($1.source.bytes)) }
+        locals = (mentioned.max() ?? -1) + 1
     }
 
     // MARK: Errors
@@ -60,6 +63,8 @@ final class Compiler {
         try stop()
         buildTree()
         rewriteLocals()
+        try stop()
+        forEachBranch { for error in TemplateRewrite.problems($0) { self.fail(error) } }
         try stop()
         for module in modules { PrintCheck(self).checkValues(module) }
         try stop()
@@ -266,7 +271,25 @@ final class Compiler {
 
     // MARK: The tree
 
+    /// What stands in errors for parts of heads that are neither constants nor variables.
+    private(set) var headNames: [ObjectIdentifier: String] = [:]
+
+    private func nameHeads() {
+        var number = 0
+        for module in modules {
+            for rule in module.rules {
+                for term in rule.head.reference.dropFirst() where !Self.isKey(term) {
+                    if case .variable = term.value { continue }
+                    while mentioned.contains(number) { number += 1 }
+                    headNames[ObjectIdentifier(term)] = "__local\(number)__"
+                    number += 1
+                }
+            }
+        }
+    }
+
     private func buildTree() {
+        nameHeads()
         for module in modules {
             var package = tree
             for term in module.package {
@@ -337,6 +360,14 @@ final class Compiler {
         return node.rules.first?.head.arguments == nil ? nil : node
     }
 
+    /// How many arguments a call's operator takes, where rules take none; nil where there is neither function nor rule.
+    func callArity(of op: Term) -> Int? {
+        if let arity = arity(of: op) { return arity }
+        guard case .reference(let terms) = op.value, case .variable("data") = terms[0].value else { return nil }
+        let path = terms.dropFirst().compactMap { ConstantTerm.value($0) }
+        return path.count == terms.count - 1 && tree.find(path)?.rules.isEmpty == false ? 0 : nil
+    }
+
     /// How many input arguments a call's operator takes; nil where there is no such function.
     func arity(of op: Term) -> Int? {
         let name = TermPrinter.text(op)
@@ -346,12 +377,12 @@ final class Compiler {
     }
 }
 
-/// Numbers of locals that a module's text does not mention.
+/// Locals that a module's text mentions.
 enum LocalNames {
-    /// The least number above those of all names `__local<number>`.
-    static func firstFree(_ source: [UInt8]) -> Int {
+    /// The numbers of all names `__local<number>` in a text.
+    static func numbers(_ source: [UInt8]) -> Set<Int> {
         let prefix = Array("__local".utf8)
-        var first = 0
+        var numbers: Set<Int> = []
         var index = 0
         while index + prefix.count < source.count {
             guard source[index] == prefix[0], source[index..<index + prefix.count].elementsEqual(prefix) else {
@@ -364,9 +395,9 @@ enum LocalNames {
                 number = number * 10 + Int(source[index] - 0x30)
                 index += 1
             }
-            first = max(first, number + 1)
+            numbers.insert(number)
         }
-        return first
+        return numbers
     }
 }
 

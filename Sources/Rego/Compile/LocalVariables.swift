@@ -123,24 +123,47 @@ struct LocalVariables {
     }
 
     private mutating func rewriteBranch(_ rule: Rule, _ unused: inout Set<String>) {
-        let heads = headTerms(rule)
+        let (keys, heads) = headTerms(rule)
         for term in (rule.head.arguments ?? []) + heads { rewriteNested(term) }
         if let value = rule.head.value {
             unused.subtract(VariableCollector.names([value], VariableCollector()))
         }
-        let used = VariableCollector.names(heads, VariableCollector())
-        rule.body = rewrite(rule.body, used: used)
+        let used = VariableCollector.names(keys + heads, VariableCollector())
+        hideFunctions(rule.body)
+        // Keys that have to be evaluated count as expressions behind the body.
+        rule.body = rewrite(rule.body, used: used, behind: keys)
         let declared = scopes[scopes.count - 1].names
         // Arguments of `else` branches are copies of the rule's.
         for term in rule.head.arguments ?? [] { rename(term, declared) }
         for term in heads { rename(term, declared) }
     }
 
-    private func headTerms(_ rule: Rule) -> [Term] {
-        var terms = Array(rule.head.reference.dropFirst())
-        if let key = rule.head.key, !terms.contains(where: { $0 === key }) { terms.append(key) }
-        if let value = rule.head.value { terms.append(value) }
-        return terms
+    /// Variables named as built-in functions hide these in the whole body.
+    private mutating func hideFunctions(_ body: Body) {
+        var found = VariableCollector(skipsCallHeads: true, skipsClosures: true)
+        for expression in body {
+            let bare = Expression(expression.kind, expression.location)
+            bare.bracedOperands = expression.bracedOperands
+            found.walk(bare)
+        }
+        let functions = found.names.filter { BuiltinTable.declarations[$0] != nil && known($0) == nil }
+        if functions.isEmpty { return }
+        for name in functions.subtracting(Resolver.declared(in: body)).sorted() { insert(name, fresh(), .seen) }
+    }
+
+    /// The parts of a head that stand for expressions, and those that do not.
+    private func headTerms(_ rule: Rule) -> (keys: [Term], heads: [Term]) {
+        var keys: [Term] = []
+        var heads: [Term] = []
+        for term in rule.head.reference.dropFirst() {
+            switch term.value {
+            case .variable, .null, .boolean, .number, .string: heads.append(term)
+            default: keys.append(term)
+            }
+        }
+        if let key = rule.head.key, !(keys + heads).contains(where: { $0 === key }) { heads.append(key) }
+        if let value = rule.head.value { heads.append(value) }
+        return (keys, heads)
     }
 
     private mutating func declareArguments(_ term: Term) {
@@ -174,6 +197,12 @@ struct LocalVariables {
     }
 
     /// Renames variables of a head that the body declares.
+    /// Gives the locals of a term their names as written.
+    static func restore(_ term: Term, _ originals: [String: String]) {
+        LocalVariables(counter: 0, arity: { _ in nil }).rename(
+            term, originals.mapValues { Entry(local: $0, occurrence: .seen) })
+    }
+
     private func rename(_ term: Term, _ declared: [String: Entry]) {
         switch term.value {
         case .variable(let name): if let entry = declared[name] { term.value = .variable(entry.local) }
@@ -211,7 +240,7 @@ struct LocalVariables {
         return rewrite(body, used: [])
     }
 
-    private mutating func rewrite(_ body: Body, used: Set<String>) -> Body {
+    private mutating func rewrite(_ body: Body, used: Set<String>, behind terms: [Term] = []) -> Body {
         let before = errors.count
         var result: Body = []
         let declarations = body.map { Resolver.declared(in: [$0]) }
@@ -221,6 +250,7 @@ struct LocalVariables {
                 result.append(rewritten)
             }
         }
+        for term in terms { rewrite(term) }
         if result.isEmpty {
             let location = body.first?.location ?? Location()
             result.append(Expression(.term(Term(.boolean(true), location)), location))

@@ -131,7 +131,10 @@ struct RuleGraph {
         case .not(let body, _): for inner in body { visit(inner, tree, &found) }
         case .logical(_, let left, let right): for inner in left + right { visit(inner, tree, &found) }
         }
-        for with in expression.with { visit(with.value, tree, &found) }
+        for with in expression.with {
+            visit(with.target, tree, &found)
+            visit(with.value, tree, &found)
+        }
     }
 
     private static func visit(_ term: Term, _ tree: RuleTree, _ found: inout [Rule]) {

@@ -164,16 +164,23 @@ struct ReferenceCheck {
         case .call(let terms): return Term(.call(written(terms)), term.location)
         case .object(let pairs):
             return Term(.object(pairs.map { (written($0.key), written($0.value)) }), term.location)
+        case .arrayComprehension, .setComprehension, .objectComprehension:
+            let copy = term.copy()
+            LocalVariables.restore(copy, context.originals)
+            return copy
         default: return term
         }
     }
 
     private func unsupported(_ terms: [Term], _ index: Int, _ have: RegoType?) -> RegoError {
+        var isFunction = false
+        if case .function = have { isFunction = true }
         let written = written(terms)
         let text = TermPrinter.text(written)
         let prefix = TermPrinter.text(Array(written.prefix(index + 1)))
+        let message = isFunction ? "function \(text) used as reference, not called" : "undefined ref: \(text)"
         return RegoError(
-            "rego_type_error", terms[0].location, "undefined ref: \(text)",
+            "rego_type_error", terms[0].location, message,
             details: [text, String(repeating: "^", count: prefix.utf8.count), "have: " + RegoType.text(have)])
     }
 

@@ -64,7 +64,7 @@ struct RuleConflicts {
             listed = listed.filter { !Self.hasPrefix($0.path, path) }
             listed.append((path, rule))
         }
-        let lines = listed.map { (TermPrinter.text($0.path), $0.rule) }.sorted { $0.0 < $1.0 }
+        let lines = listed.map { (name($0.rule), $0.rule) }.sorted { $0.0 < $1.0 }
         return lines.map { "\n  rule \($0) at \(Self.text($1.location))" }.joined()
     }
 
@@ -82,6 +82,7 @@ struct RuleConflicts {
     /// A rule's path with its variables as written.
     private func name(_ rule: Rule) -> String {
         let path = Self.path(rule).map { term -> Term in
+            if let local = compiler.headNames[ObjectIdentifier(term)] { return Term(.variable(local), term.location) }
             guard case .variable(let local) = term.value, let original = compiler.originals[local] else { return term }
             return Term(.variable(original), term.location)
         }

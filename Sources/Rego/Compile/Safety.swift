@@ -7,6 +7,13 @@ struct Safety {
 
     init(arity: @escaping (Term) -> Int?) { self.arity = arity }
 
+    /// Finds what an expression reads outside its closures.
+    private static var collector: VariableCollector {
+        var collector = VariableCollector.safety
+        collector.entersOperands = true
+        return collector
+    }
+
     private mutating func record(_ expression: Expression, _ names: Set<String>) {
         if names.isEmpty { return }
         if let index = unsafe.firstIndex(where: { $0.expression === expression }) {
@@ -18,9 +25,9 @@ struct Safety {
 
     /// The body in a safe order; unchanged where there is none (see `unsafe`).
     mutating func reorder(_ body: Body, globals: Set<String>) -> Body {
-        let bodyNames = VariableCollector.names(body)
+        let bodyNames = VariableCollector.names(body, Self.collector)
         var safe = globals
-        var missing = body.map { VariableCollector.names($0).subtracting(globals) }
+        var missing = body.map { VariableCollector.names($0, Self.collector).subtracting(globals) }
         let closures = body.map { ClosureWalk.variables($0) }
         var placed = [Bool](repeating: false, count: body.count)
         var reordered: Body = []
@@ -90,7 +97,7 @@ struct Safety {
     private mutating func comprehension(
         _ heads: [Term], _ body: Body, _ expression: Expression, _ globals: Set<String>
     ) -> Body {
-        let known = VariableCollector.names(body).union(globals)
+        let known = VariableCollector.names(body, Self.collector).union(globals)
         record(expression, VariableCollector.names(heads).subtracting(known))
         let result = reorder(body, globals: globals)
         for head in heads { visit(head, expression, known) }
@@ -120,6 +127,7 @@ struct Safety {
                 output.formUnion(unifier.unified)
                 return output.subtracting(safe)
             }
+            if isNamedEquality(terms) { return [] }
             guard let arity = arity(terms[0]) else { return [] }
             if arity + 1 >= terms.count { return output }
             let inputs = VariableCollector(
@@ -133,8 +141,12 @@ struct Safety {
         return output
     }
 
-    private func isEquality(_ terms: [Term]) -> Bool {
-        terms.count == 3 && ["eq", "assign"].contains(TermPrinter.text(terms[0]))
+    private func isEquality(_ terms: [Term]) -> Bool { terms.count == 3 && isNamedEquality(terms) }
+
+    private func isNamedEquality(_ terms: [Term]) -> Bool {
+        guard case .reference(let parts) = terms[0].value, parts.count == 1 else { return false }
+        if case .variable(let name) = parts[0].value { return name == "eq" || name == "assign" }
+        return false
     }
 
     private func referenceOutputs(_ term: Term, _ safe: Set<String>, _ output: inout Set<String>) {

@@ -50,7 +50,7 @@ struct SafetyReport {
 
     /// Variables of a body must be bound before they are read. Puts the body into a safe order.
     func checkBody(_ rule: NormalRule) {
-        var safety = Safety(arity: { compiler.arity(of: $0) })
+        var safety = Safety(arity: { compiler.callArity(of: $0) })
         var globals = VariableCollector.names(rule.head.arguments ?? [], VariableCollector())
         globals.formUnion(["input", "data"])
         rule.body = safety.reorder(rule.body, globals: globals)

@@ -1,6 +1,51 @@
 /// Turns template strings into calls of `internal.template_string` with one set for each expression: empty where the
 /// expression is undefined.
 enum TemplateRewrite {
+    /// What cannot stand in a template string: functions with many results.
+    static func problems(_ rule: Rule) -> [RegoError] {
+        var problems: [RegoError] = []
+        func visit(_ expression: Expression) {
+            switch expression.kind {
+            case .term(let term): visit(term)
+            case .call(let terms), .some(let terms): for term in terms { visit(term) }
+            case .every(_, _, let domain, let body):
+                visit(domain)
+                for inner in body { visit(inner) }
+            case .not(let body, _): for inner in body { visit(inner) }
+            case .logical(_, let left, let right): for inner in left + right { visit(inner) }
+            }
+            for with in expression.with { visit(with.value) }
+        }
+        func visit(_ term: Term) {
+            for child in TermWalk.children(term) { visit(child) }
+            switch term.value {
+            case .arrayComprehension(_, let body), .setComprehension(_, let body), .objectComprehension(_, _, let body):
+                for inner in body { visit(inner) }
+            case .template(let parts):
+                for part in parts {
+                    guard case .expression(let expression) = part else { continue }
+                    if case .call(let terms) = expression.kind {
+                        let name = TermPrinter.text(terms[0])
+                        if BuiltinTable.isRelation(name) {
+                            problems.append(
+                                RegoError(
+                                    code: "rego_compile_error",
+                                    message:
+                                        "illegal call to relation built-in '\(name)' that may cause multiple outputs"
+                                ))
+                            continue
+                        }
+                    }
+                    visit(expression)
+                }
+            default: break
+            }
+        }
+        for expression in rule.body { visit(expression) }
+        for term in (rule.head.arguments ?? []) + [rule.head.key, rule.head.value].compactMap({ $0 }) { visit(term) }
+        return problems
+    }
+
     static func rewrite(_ rule: Rule, counter: inout Int) {
         rewrite(&rule.body, counter: &counter)
         for term in rule.head.arguments ?? [] { rewrite(term, &counter) }

@@ -68,11 +68,13 @@ final class TypeChecker {
             let types = arguments.map { environment.type(of: $0) }
             return (path, .function(types, result: rule.head.value.flatMap { environment.type(of: $0) }))
         }
-        guard let value = rule.head.value else {
-            guard let key = rule.head.key, let type = environment.type(of: key) else { return nil }
-            return (path, .set(type))
+        var known: RegoType?
+        if let value = rule.head.value {
+            known = environment.type(of: value)
+        } else if let key = rule.head.key, let element = environment.type(of: key) {
+            known = .set(element)
         }
-        guard var type = environment.type(of: value) else { return nil }
+        guard var type = known else { return nil }
         guard let dynamic = path.dropFirst().firstIndex(where: { !TermWalk.isGround($0) }) else { return (path, type) }
         for term in path[dynamic...].reversed() {
             guard let key = environment.type(of: term) else { return nil }
@@ -152,7 +154,12 @@ final class TypeChecker {
     }
 
     private func checkEquality(_ expression: Expression, _ terms: [Term], _ environment: TypeEnvironment) -> Problem? {
-        guard terms.count == 3 else { return nil }
+        guard terms.count == 3 else {
+            let have = terms.dropFirst().map { environment.type(of: $0) }
+            return argumentProblem(
+                expression.location, "eq", terms.count < 3 ? "too few arguments" : "too many arguments", have: have,
+                want: ["any", "any"])
+        }
         let left = environment.type(of: terms[1])
         let right = environment.type(of: terms[2])
         if TypeUnification(environment).unify(terms[1], left, terms[2], right) { return nil }
@@ -177,9 +184,10 @@ final class TypeChecker {
         let least = wanted.count
         if let result { wanted.append(result) }
         let arguments = terms.dropFirst()
+        // As they were before anything is learned from the comparison.
+        let have = arguments.map { environment.type(of: $0) }
         func problem(_ message: String) -> Problem {
-            argumentProblem(
-                expression.location, name, message, have: arguments.map { environment.type(of: $0) }, want: texts)
+            argumentProblem(expression.location, name, message, have: have, want: texts)
         }
         if arguments.count > wanted.count { return problem("too many arguments") }
         if arguments.count < least { return problem("too few arguments") }

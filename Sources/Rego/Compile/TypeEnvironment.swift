@@ -85,7 +85,7 @@ final class TypeEnvironment {
     private func objectType(_ pairs: [(key: Term, value: Term)]) -> RegoType {
         var properties: [RegoType.Property] = []
         var rest: RegoType.Rest?
-        for pair in pairs {
+        for pair in TermOrder.sorted(pairs) {
             if TermWalk.isConstant(pair.key), let key = ConstantTerm.value(pair.key) {
                 properties.append(RegoType.Property(key: key, type: type(of: pair.value)))
             } else {

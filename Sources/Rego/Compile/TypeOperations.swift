@@ -98,14 +98,24 @@ extension RegoType {
             return unifies(x, y, restY) && unifies(y, x, restX)
                 && (restX == nil || restY == nil || unifies(restX, restY))
         case (.object(let x, let restX), .object(let y, let restY)):
-            if !x.allSatisfy({ unifies($0.type, select(y, restY, $0.key)) }) { return false }
-            if !y.allSatisfy({ unifies($0.type, select(x, restX, $0.key)) }) { return false }
+            if !unifies(x, restX, y, restY) || !unifies(y, restY, x, restX) { return false }
             guard let valueX = restX?.value, let valueY = restY?.value else { return true }
             return unifies(valueX, valueY)
         case (.set(let x), .set(let y)): return unifies(x, y)
         case (.function(let x, _), .function(let y, _)):
             return x.count == y.count && zip(x, y).allSatisfy { unifies($0, $1) }
         default: return false
+        }
+    }
+
+    /// Whether the known keys of an object can be those of another. A key that the other cannot have may be missing
+    /// where the first has keys that are not known.
+    private static func unifies(_ properties: [Property], _ rest: Rest?, _ others: [Property], _ otherRest: Rest?)
+        -> Bool
+    {
+        properties.allSatisfy { property in
+            let other = select(others, otherRest, property.key)
+            return other == nil ? rest != nil : unifies(property.type, other)
         }
     }
 

@@ -6,6 +6,8 @@ struct VariableCollector {
     var skipsCallHeads = false
     /// Leaves out comprehensions and bodies of `every`, `not`, `and`, `or`.
     var skipsClosures = false
+    /// Looks into operands of `not`, `and` and `or` that are one expression without braces all the same.
+    var entersOperands = false
     var skipsObjectKeys = false
     var skipsSets = false
     var skipsWithTargets = false
@@ -81,17 +83,19 @@ struct VariableCollector {
                 walk(value)
                 walk(body)
             }
-        case .not(let body, _): if !skipsClosures { walk(body) }
+        case .not(let body, let explicit): walk(operand: body, isBraced: explicit)
         case .logical(_, let left, let right):
-            if !skipsClosures {
-                walk(left)
-                walk(right)
-            }
+            walk(operand: left, isBraced: expression.bracedOperands.left)
+            walk(operand: right, isBraced: expression.bracedOperands.right)
         }
         for with in expression.with {
             if !skipsWithTargets { walk(with.target) }
             walk(with.value)
         }
+    }
+
+    private mutating func walk(operand body: Body, isBraced: Bool) {
+        if !skipsClosures || (entersOperands && !isBraced && body.count == 1) { walk(body) }
     }
 
     /// The variables of an expression.

@@ -54,7 +54,7 @@ extension Parser {
                         reportAmbiguousUnion(brace, body, "")
                         return nil
                     }
-                    return parseLogicalChain(body, brace).flatMap { attachWith($0) }
+                    return parseLogicalChain(body, isBraced: true, brace).flatMap { attachWith($0) }
                 }
             }
             state = saved
@@ -62,7 +62,7 @@ extension Parser {
         if token == .leftParenthesis, logicalKeywordsActive {
             if let group = parseLogicalGroup(isOperand: false, prefix: "") {
                 guard let (body, location) = group.operand else { return nil }
-                return foldLogicalTail(body, location)
+                return foldLogicalTail(body, isBraced: group.explicit, location)
             }
         }
         if isAllowedReferenceKeyword(token) {
@@ -82,7 +82,7 @@ extension Parser {
         }
         if let negation, notBodies, token == .leftBrace {
             guard let expression = parseNotBody(negation) else { return nil }
-            return foldLogicalTail([expression], expression.location)
+            return foldLogicalTail([expression], isBraced: false, expression.location)
         }
         switch token {
         case .some:
@@ -107,7 +107,8 @@ extension Parser {
             if let group = parseLogicalGroup(isOperand: true, prefix: "not ") {
                 guard let (body, _) = group.operand else { return nil }
                 let location = extended(negation)
-                return foldLogicalTail([Expression(.not(body, explicit: group.explicit), location)], location)
+                let negated = Expression(.not(body, explicit: group.explicit), location)
+                return foldLogicalTail([negated], isBraced: false, location)
             }
         }
         guard var expression = parseExpression() else { return nil }
@@ -142,7 +143,7 @@ extension Parser {
                 reportBraceLedOperand(expression.location, token.text)
                 return nil
             }
-            return parseLogicalChain([expression], expression.location).flatMap { attachWith($0) }
+            return parseLogicalChain([expression], isBraced: false, expression.location).flatMap { attachWith($0) }
         }
         return expression
     }

@@ -11,42 +11,56 @@ extension Parser {
         state.scanner.keywords["and"] != nil || state.scanner.keywords["or"] != nil
     }
 
-    mutating func foldLogicalTail(_ body: Body, _ location: Location) -> Expression? {
+    mutating func foldLogicalTail(_ body: Body, isBraced: Bool, _ location: Location) -> Expression? {
         if token == .logicalAnd || token == .logicalOr {
-            return parseLogicalChain(body, location).flatMap { attachWith($0) }
+            return parseLogicalChain(body, isBraced: isBraced, location).flatMap { attachWith($0) }
         }
         return body.first.flatMap { attachWith($0) }
     }
 
     /// `or`s over `and`s, from the left operand on.
-    mutating func parseLogicalChain(_ left: Body, _ start: Location) -> Expression? {
+    mutating func parseLogicalChain(_ left: Body, isBraced: Bool, _ start: Location) -> Expression? {
         guard enter() else { return nil }
         defer { leave() }
         var left = left
+        var isBraced = isBraced
         if token == .logicalAnd {
-            guard let expression = parseAndChain(left, start) else { return nil }
-            left = [expression]
+            guard let expression = parseAndChain(left, isBraced: isBraced, start) else { return nil }
+            (left, isBraced) = ([expression], false)
         }
         while token == .logicalOr {
             scan()
             guard var right = parseLogicalOperand("or") else { return nil }
             if token == .logicalAnd {
-                guard let expression = parseAndChain(right.body, right.location) else { return nil }
-                right.body = [expression]
+                guard let expression = parseAndChain(right.body, isBraced: right.explicit, right.location) else {
+                    return nil
+                }
+                (right.body, right.explicit) = ([expression], false)
             }
             checkVoidOperands(left, right.body, "or")
-            left = [Expression(.logical(.or, left, right.body), extended(start))]
+            left = [logical(.or, left, right.body, (isBraced, right.explicit), start)]
+            isBraced = false
         }
         return left.first
     }
 
-    private mutating func parseAndChain(_ left: Body, _ start: Location) -> Expression? {
+    private func logical(
+        _ op: LogicalOperator, _ left: Body, _ right: Body, _ isBraced: (Bool, Bool), _ start: Location
+    ) -> Expression {
+        let expression = Expression(.logical(op, left, right), extended(start))
+        expression.bracedOperands = isBraced
+        return expression
+    }
+
+    private mutating func parseAndChain(_ left: Body, isBraced: Bool, _ start: Location) -> Expression? {
         var left = left
+        var isBraced = isBraced
         while token == .logicalAnd {
             scan()
             guard let right = parseLogicalOperand("and") else { return nil }
             checkVoidOperands(left, right.body, "and")
-            left = [Expression(.logical(.and, left, right.body), extended(start))]
+            left = [logical(.and, left, right.body, (isBraced, right.explicit), start)]
+            isBraced = false
         }
         return left.first
     }
@@ -122,7 +136,8 @@ extension Parser {
             return nil
         }
         if token == .logicalAnd || token == .logicalOr {
-            guard let chain = parseLogicalChain(left.body, left.location), let whole = attachWith(chain),
+            guard let chain = parseLogicalChain(left.body, isBraced: left.explicit, left.location),
+                let whole = attachWith(chain),
                 expectRightParenthesis()
             else { return LogicalGroup(operand: nil) }
             return LogicalGroup(operand: ([whole], extended(open)))

@@ -185,7 +185,7 @@ extension Parser {
             return nil
         }
         var root = TermPrinter.text(first)
-        if case .variable(let name) = first.value { root = name }
+        if case .variable(let name) = first.value, !name.hasPrefix("$") { root = name }
         guard ["data", "input", "future", "rego"].contains(root) else {
             state.hints.append("if this is unexpected, try updating OPA")
             error(

@@ -202,6 +202,13 @@ extension Parser {
                 return nil
             }
         }
+        // A character of several bytes right behind a number spoils it.
+        let bytes = state.scanner.source.bytes
+        let end = state.tokenEnd
+        if end < bytes.count, bytes[end] >= 0x80 {
+            illegal("invalid float")
+            return nil
+        }
         if prefix.last == ".", text.contains(UInt8(ascii: ".")) {
             illegal("invalid float")
             return nil
@@ -218,6 +225,9 @@ extension Parser {
     private mutating func parseString() -> Term? {
         let text = state.text
         guard text.count >= 2 else { return nil }
+        if text[0] == 0x22, !text.contains(0x5C) {
+            return Term(.string(String(decoding: text.dropFirst().dropLast(), as: UTF8.self)), state.location)
+        }
         if text[0] == 0x22 {
             guard let value = JSONReader.unescape(text.dropFirst().dropLast()) else {
                 error(state.location, "illegal string literal: \(literal)")
@@ -234,7 +244,7 @@ extension Parser {
         while true {
             let inner = state.text.dropFirst().dropLast()
             var text = String(decoding: inner, as: UTF8.self)
-            if !raw {
+            if !raw, inner.contains(0x5C) {
                 guard let value = JSONReader.unescape(inner) else {
                     error(state.location, "illegal template-string part: \(literal)")
                     return nil
@@ -443,7 +453,7 @@ extension Parser {
         case .rightBrace: return .set([head])
         case .comma:
             scan()
-            return parseList(.rightBrace, [head]).map { .set($0) }
+            return parseList(.rightBrace, [head]).map { .set(TermWalk.distinct($0)) }
         case .or:
             if mayBeComprehension {
                 scan()
@@ -451,7 +461,7 @@ extension Parser {
                 if token != .comma { return nil }
             }
             state = saved
-            return parseList(.rightBrace, []).map { .set($0) }
+            return parseList(.rightBrace, []).map { .set(TermWalk.distinct($0)) }
         default: return nil
         }
     }
@@ -495,7 +505,7 @@ extension Parser {
             return nil
         case .comma:
             scan()
-            return parsePairs([(key, value)]).map { .object($0) }
+            return parsePairs([(key, value)]).map { .object(TermWalk.distinct($0)) }
         default: return nil
         }
     }

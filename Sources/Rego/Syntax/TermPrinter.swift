@@ -9,9 +9,10 @@ enum TermPrinter {
         case .variable(let name): return name.hasPrefix("$") ? "_" : name
         case .reference(let terms): return text(terms)
         case .array(let terms): return "[" + list(terms) + "]"
-        case .set(let terms): return terms.isEmpty ? "set()" : "{" + list(terms) + "}"
+        case .set(let terms): return terms.isEmpty ? "set()" : "{" + list(TermOrder.sorted(terms)) + "}"
         case .object(let pairs):
-            return "{" + pairs.map { text($0.key) + ": " + text($0.value) }.joined(separator: ", ") + "}"
+            let texts = TermOrder.sorted(pairs).map { text($0.key) + ": " + text($0.value) }
+            return "{" + texts.joined(separator: ", ") + "}"
         case .arrayComprehension(let head, let body): return "[" + text(head) + " | " + self.body(body) + "]"
         case .setComprehension(let head, let body): return "{" + text(head) + " | " + self.body(body) + "}"
         case .objectComprehension(let key, let value, let body):

@@ -95,6 +95,8 @@ final class Expression {
     var location: Location
     /// Made by the compiler from a nested term.
     var generated = false
+    /// Of `and` and `or`: which operands were written in braces.
+    var bracedOperands = (left: false, right: false)
     /// The order in the body as written.
     var index = 0
 
@@ -108,6 +110,7 @@ final class Expression {
         copy.negated = negated
         copy.with = with.map { With(target: $0.target.copy(), value: $0.value.copy(), location: $0.location) }
         copy.generated = generated
+        copy.bracedOperands = bracedOperands
         copy.index = index
         return copy
     }
