@@ -33,6 +33,11 @@ final class Planner {
         case document(RuleTree)
         case query(Body, [(local: String, name: String)])
     }
+    /// What the modules' comments say of them.
+    lazy var annotations = Annotations(compiler.modules)
+    /// The rule at work.
+    var currentRule: Rule?
+    private let hostFunctions: [String: BuiltinFunction]
     /// What `with`s in the policy replace: paths below `data` as text, and names of functions.
     let replacements: Replacements
 
@@ -46,10 +51,14 @@ final class Planner {
     /// A place in the code that may not be known yet.
     typealias Label = Int
 
-    init(_ compiler: Compiler, queries: [Body] = []) {
+    init(_ compiler: Compiler, queries: [Body] = [], hostFunctions: [HostFunction] = []) {
         self.compiler = compiler
+        self.hostFunctions = Dictionary(hostFunctions.map { ($0.name, $0.builtin) }) { $1 }
         replacements = Replacements(compiler, queries)
     }
+
+    /// The code of a built-in or host function; nil where it is not available here.
+    func function(_ name: String) -> BuiltinFunction? { hostFunctions[name] ?? Builtins.function(name) }
 
     // MARK: Emitting
 
@@ -167,6 +176,9 @@ final class Planner {
     /// Plans the code of a group.
     private func plan(_ number: Int32, _ work: Work) throws(RegoErrors) {
         let saved = (env, fail, slotCount, labels, fixups)
+        let savedRule = currentRule
+        currentRule = nil
+        defer { currentRule = savedRule }
         env = [:]
         slotCount = 1 + Int32(groups[Int(number)].arguments ?? 0)
         labels = []
@@ -225,7 +237,9 @@ final class Planner {
             let own = slot()
             let skip = label()
             emitJumping(.call, a: own, b: try group(of: node), to: skip)
-            emit(.mergeTree, a: 0, b: own, c: 0)
+            // What lies deeper than the rules' own names is a value, which nothing is merged into.
+            let depth = node.rules.map { Compiler.dynamicParts($0).count }.min() ?? 0
+            code.append(Instruction(op: .mergeTree, a: 0, b: own, c: 0, d: Int32(depth)))
             place(skip)
         }
         emit(.mergeBase, a: 0, b: 0, c: dataPath(node.path))

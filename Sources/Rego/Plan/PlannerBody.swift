@@ -248,6 +248,13 @@ extension Planner {
     /// Emits the call itself; the result's slot.
     func planInvoke(_ terms: [Term], _ arity: Int, _ location: Location) throws(RegoErrors) -> Int32 {
         let name = TermPrinter.text(terms[0])
+        if let rule = currentRule, let module = rule.module, !replacements.functions.contains(name) {
+            if name == "rego.metadata.rule" { return constant(annotations.rule(rule)) }
+            if name == "rego.metadata.chain" {
+                let package = module.package.compactMap { ConstantTerm.value($0) }
+                return constant(annotations.chain(rule, package: package))
+            }
+        }
         let arguments = try planArguments(Array(terms.dropFirst().prefix(arity)))
         let value = slot()
         if let node = compiler.function(terms[0]) {
@@ -274,14 +281,17 @@ extension Planner {
     }
 
     private func site(_ name: String, _ count: Int, _ location: Location) throws(RegoErrors) -> Int32 {
-        guard let function = Builtins.function(name) else {
+        if let function = function(name) {
+            functions.append(function)
+        } else if replacements.functions.contains(name) {
+            functions.append(Builtins.unavailable(name))
+        } else {
             throw RegoErrors([
                 RegoError(
                     "rego_unavailable_error", location,
                     "built-in function \(name) is not available here (replace it with a `with`, or leave it out)")
             ])
         }
-        functions.append(function)
         sites.append(
             CallSite(
                 name: name, argumentCount: count, file: location.source?.name ?? "", row: location.row,

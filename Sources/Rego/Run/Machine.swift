@@ -33,6 +33,8 @@ final class Machine {
     private var withStack: [WithState] = []
     private var replacedPaths: [[Value]] = []
     private var mocks: [(name: String, callee: Callee)] = []
+    /// Replacements below this place are out of force: inside a replacement nothing is replaced.
+    private var mockFloor = 0
     private var mockValues: [Value] = []
 
     private struct Frame {
@@ -57,6 +59,7 @@ final class Machine {
         var dataIsReplaced: Bool
         var replacedPaths: Int
         var mocks: Int
+        var mockFloor: Int
         var mockValues: Int
     }
 
@@ -117,6 +120,7 @@ final class Machine {
         withStack.removeAll(keepingCapacity: true)
         replacedPaths.removeAll(keepingCapacity: true)
         mocks.removeAll(keepingCapacity: true)
+        mockFloor = 0
         mockValues.removeAll(keepingCapacity: true)
         frames.removeAll(keepingCapacity: true)
         collectedCount = 0
@@ -310,7 +314,7 @@ final class Machine {
                 budget &-= Int(instruction.b)
                 if budget < 0 { try checkLimits() }
             case .callReplaceable:
-                let callee = callee(instruction.b)
+                let (callee, isReplaced) = callee(instruction.b)
                 let count = Int(pool[Int(instruction.c)])
                 let operands = pool + Int(instruction.c) + 1
                 switch callee {
@@ -327,12 +331,10 @@ final class Machine {
                     }
                     next[0] = .undefined
                     var called = Frame(base: Int32(base - stack), returnTo: Int32(pc - 1), group: number, decided: -1)
-                    if !mocks.isEmpty {
-                        // Inside a replacement, what it replaces is itself again.
+                    if isReplaced {
                         pushWith()
                         called.endsWith = true
-                        let name = program.calleeNames[Int(instruction.b)]
-                        mocks.append((name, program.callees[Int(instruction.b)]))
+                        mockFloor = mocks.count
                         lastEpoch &+= 1
                         epoch = lastEpoch
                     }
@@ -379,7 +381,10 @@ final class Machine {
                 let document = dataIsReplaced ? resolveData(instruction.c) : data.resolved[Int(instruction.c)]
                 base[Int(instruction.a)] = Documents.merge(operand(instruction.b), over: document, arena)
             case .mergeTree:
-                guard let merged = Documents.mergeDeep(operand(instruction.b), operand(instruction.c), arena) else {
+                guard
+                    let merged = Documents.mergeDeep(
+                        operand(instruction.b), operand(instruction.c), arena, depth: Int(instruction.d))
+                else {
                     throw objectConflict(-1)
                 }
                 base[Int(instruction.a)] = merged
@@ -531,10 +536,15 @@ final class Machine {
         return nil
     }
 
-    private func callee(_ number: Int32) -> Callee {
+    /// Who is called, and whether that is a replacement.
+    private func callee(_ number: Int32) -> (callee: Callee, isReplaced: Bool) {
         let name = program.calleeNames[Int(number)]
-        for mock in mocks.reversed() where mock.name == name { return mock.callee }
-        return program.callees[Int(number)]
+        var index = mocks.count - 1
+        while index >= mockFloor {
+            if mocks[index].name == name { return (mocks[index].callee, true) }
+            index -= 1
+        }
+        return (program.callees[Int(number)], false)
     }
 
     private func beginWith(
@@ -569,7 +579,8 @@ final class Machine {
         withStack.append(
             WithState(
                 epoch: epoch, input: inputRoot, data: dataRoot, dataIsReplaced: dataIsReplaced,
-                replacedPaths: replacedPaths.count, mocks: mocks.count, mockValues: mockValues.count))
+                replacedPaths: replacedPaths.count, mocks: mocks.count, mockFloor: mockFloor,
+                mockValues: mockValues.count))
     }
 
     private func endWith() {
@@ -580,15 +591,15 @@ final class Machine {
         dataIsReplaced = state.dataIsReplaced
         replacedPaths.removeSubrange(state.replacedPaths...)
         mocks.removeSubrange(state.mocks...)
+        mockFloor = state.mockFloor
         mockValues.removeSubrange(state.mockValues...)
     }
 
     /// A copy of `document` with `value` at `path`.
     private func put(_ value: Value, at path: ArraySlice<Value>, into document: Value) throws(RegoError) -> Value {
         guard let key = path.first else { return value }
-        if document.isDefined, document.tag != .object {
-            throw RegoError(code: "eval_with_merge_error", message: "real and replacement data could not be merged")
-        }
+        // What is no object gives way to one.
+        let document = document.tag == .object ? document : .undefined
         budget &-= document.count
         let inner = try put(value, at: path.dropFirst(), into: document.lookup(key))
         var pairs: [(key: Value, value: Value)] = []
