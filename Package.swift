@@ -94,6 +94,9 @@ let package = Package(
             swiftSettings: swiftSettings),
         .executableTarget(
             name: "rego-conformance", dependencies: ["Rego", argumentParser], swiftSettings: swiftSettings),
+        .executableTarget(
+            name: "rego-benchmark", dependencies: ["Rego"], path: "Benchmarks/RegoBenchmark",
+            swiftSettings: swiftSettings),
 
         .target(
             name: "NetworkLab", dependencies: ["CNetfilter", "PacketHeaders"], path: "Tests/NetworkLab",

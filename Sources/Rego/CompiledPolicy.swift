@@ -47,6 +47,7 @@ public struct CompiledPolicy: Sendable {
         self.queries = numbers
         self.limits = limits
         self.data = DataSnapshot(data, program)
+        self.data.computeConstants(limits)
     }
 
     private init(_ other: CompiledPolicy, data: RegoValue) {
@@ -54,6 +55,7 @@ public struct CompiledPolicy: Sendable {
         queries = other.queries
         limits = other.limits
         self.data = DataSnapshot(data, other.program)
+        self.data.computeConstants(limits)
     }
 
     /// The same policy over other base documents.

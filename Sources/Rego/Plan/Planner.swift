@@ -19,6 +19,7 @@ final class Planner {
     var withs: [WithSpecification] = []
     var nodes: [DispatchNode] = []
     var indexes: [RuleIndex] = []
+    var dataIndexes: [DataIndexSpecification] = []
     var entryGroups: [String: Int32] = [:]
     var testRules: [(path: String, place: RulePlace)] = []
     private var constantNumbers: [RuleTree.Symbol: Int32] = [:]
@@ -191,6 +192,8 @@ final class Planner {
         case .query(let body, let names): try planSolutions(body, names)
         }
         groups[Int(number)].slots = slotCount
+        groups[Int(number)].end = Int32(code.count)
+        if case .rules = work { groups[Int(number)].isRule = true }
         for fixup in fixups { code[fixup.instruction].d = labels[fixup.label] }
         (env, fail, slotCount, labels, fixups) = saved
         if groups[Int(number)].slots > 30000 {

@@ -1,7 +1,12 @@
 // Bodies and expressions.
 
 extension Planner {
-    func planBody(_ body: Body) throws(RegoErrors) { for expression in body { try plan(expression) } }
+    func planBody(_ body: Body) throws(RegoErrors) {
+        for (index, expression) in body.enumerated() {
+            if try planMatching(body, index) { continue }
+            try plan(expression)
+        }
+    }
 
     func plan(_ expression: Expression) throws(RegoErrors) {
         if !expression.with.isEmpty {
@@ -255,6 +260,7 @@ extension Planner {
                 return constant(annotations.chain(rule, package: package))
             }
         }
+        if name == "internal.member_2", let value = try planMember(terms) { return value }
         let arguments = try planArguments(Array(terms.dropFirst().prefix(arity)))
         let value = slot()
         if let node = compiler.function(terms[0]) {

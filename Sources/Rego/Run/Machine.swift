@@ -1,3 +1,13 @@
+/// What a query, or a snapshot of data, remembers of a group: its value and the rule that gave it, valid in one epoch.
+struct Memo {
+    /// The epoch of what holds in every query.
+    static let always = UInt32.max
+
+    var value: Value
+    var epoch: UInt32
+    var rule: Int32
+}
+
 /// Runs programs. One for each thread: it holds the stack, the arena of the query and what the query remembers.
 final class Machine {
     let program: Program
@@ -36,6 +46,7 @@ final class Machine {
     /// Replacements below this place are out of force: inside a replacement nothing is replaced.
     private var mockFloor = 0
     private var mockValues: [Value] = []
+    private var places: [Int32] = []
 
     private struct Frame {
         var base: Int32
@@ -44,12 +55,6 @@ final class Machine {
         var decided: Int32
         /// The call of a replacement: `with`s end when it returns.
         var endsWith = false
-    }
-
-    private struct Memo {
-        var value: Value
-        var epoch: UInt32
-        var rule: Int32
     }
 
     private struct WithState {
@@ -144,6 +149,12 @@ final class Machine {
         return program.places[Int(entry.rule)]
     }
 
+    /// The number of the place of the rule that gave a group its value in the last query, or -1.
+    func decidedRule(_ group: Int32) -> Int32 {
+        let entry = memo[Int(group)]
+        return entry.epoch == epoch ? entry.rule : -1
+    }
+
     /// The input paths that the last query read.
     var inputPathsRead: [[Value]] {
         program.inputPaths.indices.filter { inputReads[$0] == query }.map { program.inputPaths[$0] }
@@ -164,10 +175,11 @@ final class Machine {
     }
 
     private func checkLimits() throws(RegoError) {
-        if budget < 0 { throw limitReached("instruction limit of \(limits.instructions) reached") }
         if arena.used + collectedCount * 16 > limits.memoryBytes {
             throw limitReached("memory limit of \(limits.memoryBytes) bytes reached")
         }
+        if budget < 0 { throw limitReached("instruction limit of \(limits.instructions) reached") }
+        if lastEpoch > UInt32.max - 1000 { throw limitReached("too many withs in one query") }
     }
 
     // MARK: The loop
@@ -211,8 +223,9 @@ final class Machine {
                 }
                 let count = groups[number].arguments
                 if count == nil {
-                    let entry = memo[number]
-                    if entry.epoch == epoch {
+                    var entry = memo[number]
+                    if entry.epoch != epoch, !dataIsReplaced { entry = data.computed[number] }
+                    if entry.epoch == epoch || entry.epoch == Memo.always {
                         if entry.value.isUndefined {
                             pc = Int(instruction.d)
                         } else {
@@ -312,7 +325,7 @@ final class Machine {
             case .makeArray, .makeSet, .makeObject:
                 base[Int(instruction.a)] = make(instruction, base, constants, pool)
                 budget &-= Int(instruction.b)
-                if budget < 0 { try checkLimits() }
+                if budget < 0 || arena.fullBytes > limits.memoryBytes { try checkLimits() }
             case .callReplaceable:
                 let (callee, isReplaced) = callee(instruction.b)
                 let count = Int(pool[Int(instruction.c)])
@@ -401,7 +414,31 @@ final class Machine {
                 }
                 base[Int(instruction.a) &+ 1] = Value(tag: .int, hash: 0, bits: UInt64(position &+ 1))
                 pc = Int(program.indexes[Int(limit.hash)].entries[position])
-            case .iterateMatching: pc = Int(instruction.d)
+            case .iterateMatching:
+                let matching = matching(instruction.b, operand(instruction.c))
+                if matching.isComposite {
+                    base[Int(instruction.a)] = matching
+                    base[Int(instruction.a) &+ 1] = Value(tag: .int, hash: 0, bits: 0)
+                } else {
+                    pc = Int(instruction.d)
+                }
+            case .member:
+                let index = data.indexes[Int(instruction.b)]
+                let element = operand(instruction.c)
+                if dataIsReplaced {
+                    let document = resolveData(program.dataIndexes[Int(instruction.b)].path)
+                    if document.isUndefined {
+                        pc = Int(instruction.d)
+                    } else {
+                        let found = document.isComposite && document.elements.contains { Value.equal($0, element) }
+                        base[Int(instruction.a)] = Value(found)
+                        budget &-= document.count
+                    }
+                } else if index.document.isUndefined {
+                    pc = Int(instruction.d)
+                } else {
+                    base[Int(instruction.a)] = Value(index.members.place(of: element) >= 0)
+                }
             }
         }
     }
@@ -430,6 +467,29 @@ final class Machine {
         return node
     }
 
+    /// The elements of a base document that an index finds for a subject: the document itself where it cannot help, an
+    /// object of keys and elements otherwise; undefined where there are none.
+    private func matching(_ number: Int32, _ subject: Value) -> Value {
+        let index = data.indexes[Int(number)]
+        if dataIsReplaced { return resolveData(program.dataIndexes[Int(number)].path) }
+        // Errors about other elements count there.
+        if limits.strictBuiltinErrors { return index.document }
+        guard subject.tag == .string else { return .undefined }
+        index.candidates(subject, into: &places)
+        if places.isEmpty { return .undefined }
+        budget &-= places.count
+        let start = collectedCount
+        for place in places {
+            collect(index.document.key(Int(place)))
+            collect(index.document.element(Int(place)))
+        }
+        collectedCount = start
+        var conflict = false
+        return arena.object(
+            pairs: UnsafeMutableBufferPointer(start: collected + start, count: places.count * 2), lastWins: true,
+            conflict: &conflict)
+    }
+
     private func conflict(_ rule: Int32, _ group: Int32) -> RegoError {
         let place = rule >= 0 ? program.places[Int(rule)] : nil
         let isFunction = program.groups[Int(group)].arguments != nil
@@ -452,6 +512,8 @@ final class Machine {
 
     @inline(never)
     private func growCollected() {
+        // The next check of the budget finds it.
+        if collectedCount * 16 > limits.memoryBytes { budget = min(budget, -1) }
         let larger = UnsafeMutablePointer<Value>.allocate(capacity: collectedCapacity * 2)
         larger.update(from: collected, count: collectedCount)
         collected.deallocate()
