@@ -113,7 +113,7 @@ let package = Package(
         tests("Flow", ["Octets", "PacketHeaders", "WireProtocols", "CAllocationCounter"]),
         tests("Identity", ["PacketHeaders", "CAllocationCounter"]),
         tests("JOSE"),
-        tests("Rego"),
+        tests("Rego", ["CAllocationCounter"]),
         tests("Policy", ["Rego", "Identity", "PacketHeaders", "CAllocationCounter"]),
         tests("Enforcement", ["Policy", "Rego", "PacketHeaders", "CAllocationCounter"]),
         tests("Netlink", ["PacketHeaders", "Identity", "CNetfilter", "CAllocationCounter", "NetworkLab"]),

@@ -77,7 +77,8 @@ func measureFiles(_ files: [String]) throws {
         let item = try Case(file: file)
         let times = try item.measure()
         print(
-            "{\"name\":\"\(item.name)\",\"microseconds\":\(times.prepared),\"built\":\(times.built),\"json\":\(times.json)}")
+            "{\"name\":\"\(item.name)\",\"microseconds\":\(times.prepared),\"built\":\(times.built),\"json\":\(times.json)}"
+        )
     }
 }
 
@@ -123,7 +124,8 @@ func suffixes(_ count: Int) throws -> Case {
     let list = (0..<count).map { RegoValue.string(".zone\($0).example.org") }
     return try Case(
         "suffixes_\(count)",
-        module: "package egress\ndefault allow := false\nallow if {\n some s in data.suffixes\n endswith(input.host, s)\n}\n",
+        module:
+            "package egress\ndefault allow := false\nallow if {\n some s in data.suffixes\n endswith(input.host, s)\n}\n",
         data: .object([(.string("suffixes"), .array(list))]), query: "data.egress.allow",
         input: .object([(.string("host"), .string("a.zone\(count / 2).example.org"))]))
 }
@@ -141,7 +143,8 @@ func blocks(_ count: Int) throws -> Case {
 func rules(_ count: Int) throws -> Case {
     var module = "package idx\ndefault allow := false\n"
     for index in 0..<count {
-        module += "allow if { input.method == \"GET\"; input.path == \"/api/res\(index)\"; input.role == \"role\(index % 7)\" }\n"
+        module +=
+            "allow if { input.method == \"GET\"; input.path == \"/api/res\(index)\"; input.role == \"role\(index % 7)\" }\n"
     }
     return try Case(
         "rules_\(count)", module: module, data: .object([]), query: "data.idx.allow",

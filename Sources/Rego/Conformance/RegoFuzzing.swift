@@ -22,11 +22,14 @@ public enum RegoFuzzing {
         if case .object = input { data = input }
         let limits = RegoLimits(instructions: 200_000, memoryBytes: 32 << 20)
         let source = String(decoding: halves[1], as: UTF8.self)
-        guard let policy = try? CompiledPolicy(modules: [("fuzz.rego", source)], data: data, limits: limits) else { return }
+        guard let policy = try? CompiledPolicy(modules: [("fuzz.rego", source)], data: data, limits: limits) else {
+            return
+        }
         let evaluator = Evaluator(policy)
         for path in policy.entryPoints.prefix(16) {
             guard let entry = try? policy.entryPoint(path) else { continue }
-            let result = try? evaluator.evaluate(entry, input: evaluator.makeInput(input), time: 1_700_000_000_000_000_000)
+            let result = try? evaluator.evaluate(
+                entry, input: evaluator.makeInput(input), time: 1_700_000_000_000_000_000)
             _ = result?.json
         }
     }

@@ -36,6 +36,8 @@ final class Planner {
     }
     /// What the modules' comments say of them.
     lazy var annotations = Annotations(compiler.modules)
+    /// How many references negations have given a name.
+    var hoistedCount = 0
     /// The rule at work.
     var currentRule: Rule?
     private let hostFunctions: [String: BuiltinFunction]
@@ -225,25 +227,21 @@ final class Planner {
     }
 
     private func planDocument(_ node: RuleTree) throws(RegoErrors) {
-        let start = slot()
-        emit(.begin, a: start)
-        for child in node.children {
-            if child.rules.first?.head.arguments != nil { continue }
-            let value = slot()
-            let skip = label()
-            emitJumping(.call, a: value, b: try entry(of: child), to: skip)
-            emit(.pushPair, b: constant(child.key), c: value)
-            place(skip)
-        }
-        emit(.endObject, a: 0, b: start, c: -1)
-        if !node.rules.isEmpty, node.rules[0].head.arguments == nil {
-            let own = slot()
-            let skip = label()
-            emitJumping(.call, a: own, b: try group(of: node), to: skip)
-            // What lies deeper than the rules' own names is a value, which nothing is merged into.
-            let depth = node.rules.map { Compiler.dynamicParts($0).count }.min() ?? 0
-            code.append(Instruction(op: .mergeTree, a: 0, b: own, c: 0, d: Int32(depth)))
-            place(skip)
+        if let rule = node.rules.first, rule.head.arguments == nil {
+            // Rules with variables in their names take what is below in.
+            emitJumping(.call, a: 0, b: try group(of: node))
+        } else {
+            let start = slot()
+            emit(.begin, a: start)
+            for child in node.children {
+                if child.rules.first?.head.arguments != nil { continue }
+                let value = slot()
+                let skip = label()
+                emitJumping(.call, a: value, b: try entry(of: child), to: skip)
+                emit(.pushPair, b: constant(child.key), c: value)
+                place(skip)
+            }
+            emit(.endObject, a: 0, b: start, c: -1)
         }
         emit(.mergeBase, a: 0, b: 0, c: dataPath(node.path))
         place(fail)

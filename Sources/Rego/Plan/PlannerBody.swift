@@ -14,11 +14,58 @@ extension Planner {
             return
         }
         if expression.negated {
-            let positive = Expression(expression.kind, expression.location)
+            let positive = Expression(try hoisted(expression.kind), expression.location)
             try planNot([positive])
             return
         }
         try planKind(expression)
+    }
+
+    /// A negated expression with the references that its call takes, or that stand inside of others, planned outside of
+    /// the negation, as OPA does: `not f(input.x)` is undefined where `input.x` is.
+    private func hoisted(_ kind: ExpressionKind) throws(RegoErrors) -> ExpressionKind {
+        switch kind {
+        case .term(let term): return .term(try hoisted(term, isOutermost: true))
+        case .call(let terms):
+            let name = TermPrinter.text(terms[0])
+            // In rules `==` unifies; in queries it is a call.
+            let isEquality = name == "eq" || (name == "equal" && currentRule != nil)
+            var result = [terms[0]]
+            for term in terms.dropFirst() { result.append(try hoisted(term, isOutermost: isEquality)) }
+            return .call(result)
+        default: return kind
+        }
+    }
+
+    private func hoisted(_ term: Term, isOutermost: Bool) throws(RegoErrors) -> Term {
+        switch term.value {
+        case .reference(let terms):
+            if isOutermost || isOpen(term) {
+                var parts = [terms[0]]
+                for part in terms.dropFirst() { parts.append(try hoisted(part, isOutermost: false)) }
+                return Term(.reference(parts), term.location)
+            }
+            let name = "__hoisted\(hoistedCount)__"
+            hoistedCount += 1
+            env[name] = try planTerm(term)
+            return Term(.variable(name), term.location)
+        case .array(let terms):
+            var parts: [Term] = []
+            for part in terms { parts.append(try hoisted(part, isOutermost: false)) }
+            return Term(.array(parts), term.location)
+        case .set(let terms):
+            var parts: [Term] = []
+            for part in terms { parts.append(try hoisted(part, isOutermost: false)) }
+            return Term(.set(parts), term.location)
+        case .object(let pairs):
+            var parts: [(key: Term, value: Term)] = []
+            for pair in pairs {
+                parts.append(
+                    (try hoisted(pair.key, isOutermost: false), try hoisted(pair.value, isOutermost: false)))
+            }
+            return Term(.object(parts), term.location)
+        default: return term
+        }
     }
 
     private func planKind(_ expression: Expression) throws(RegoErrors) {
