@@ -108,6 +108,9 @@ let package = Package(
             swiftSettings: swiftSettings),
         .executableTarget(
             name: "rego-conformance", dependencies: ["Rego", argumentParser], swiftSettings: swiftSettings),
+        .executableTarget(
+            name: "rego-benchmark", dependencies: ["Rego"], path: "Benchmarks/RegoBenchmark",
+            swiftSettings: swiftSettings),
 
         .target(
             name: "NetworkLab", dependencies: ["CNetfilter", "PacketHeaders"], path: "Tests/NetworkLab",
@@ -125,7 +128,7 @@ let package = Package(
         tests("FlowInspection", ["Octets", "PacketHeaders", "WireProtocols", "Flow", "HeaderCompression"]),
         tests("Identity", ["PacketHeaders", "CAllocationCounter"]),
         tests("JOSE"),
-        tests("Rego"),
+        tests("Rego", ["CAllocationCounter"]),
         tests("Policy", ["Rego", "Identity", "PacketHeaders", "CAllocationCounter"]),
         tests("Enforcement", ["Policy", "Rego", "PacketHeaders", "CAllocationCounter"]),
         tests("Netlink", ["PacketHeaders", "Identity", "CNetfilter", "CAllocationCounter", "NetworkLab"]),

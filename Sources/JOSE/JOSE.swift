@@ -34,7 +34,7 @@ public enum SignatureAlgorithm: String, Hashable, Sendable, CaseIterable {
     public var isSymmetric: Bool { self == .hs256 || self == .hs384 || self == .hs512 }
 
     /// The kind of key and, for curves, its bits.
-    fileprivate var keyKind: (name: String, bits: Int32?) {
+    var keyKind: (name: String, bits: Int32?) {
         switch self {
         case .hs256, .hs384, .hs512: ("", nil)
         case .rs256, .rs384, .rs512, .ps256, .ps384, .ps512: ("RSA", nil)
@@ -45,7 +45,7 @@ public enum SignatureAlgorithm: String, Hashable, Sendable, CaseIterable {
         }
     }
 
-    fileprivate var isProbabilistic: Bool { self == .ps256 || self == .ps384 || self == .ps512 }
+    var isProbabilistic: Bool { self == .ps256 || self == .ps384 || self == .ps512 }
 }
 
 /// Digests and authentication codes.

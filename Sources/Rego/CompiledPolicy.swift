@@ -15,10 +15,11 @@ public struct CompiledPolicy: Sendable {
     private let queries: [String: Int32]
 
     /// Compiles `modules` (names are what errors give) over `data`, an object. Queries that will be asked beside
-    /// documents are compiled with them. Throws everything that is wrong with the modules.
+    /// documents are compiled with them; `functions` may be called as built-in ones are. Throws everything that is wrong
+    /// with the modules.
     public init(
         modules: [(name: String, source: String)], data: RegoValue = .object([]), queries: [String] = [],
-        limits: RegoLimits = RegoLimits()
+        functions: [HostFunction] = [], limits: RegoLimits = RegoLimits()
     ) throws(RegoErrors) {
         var parsed: [Module] = []
         var errors: [RegoError] = []
@@ -30,14 +31,15 @@ public struct CompiledPolicy: Sendable {
             }
         }
         if !errors.isEmpty { throw RegoErrors(errors) }
-        let compiler = Compiler(parsed)
+        let compiler = Compiler(
+            parsed, hostFunctions: Dictionary(functions.map { ($0.name, $0.argumentCount) }) { $1 })
         try compiler.compile()
         var bodies: [(text: String, body: Body, names: [(local: String, name: String)])] = []
         for query in queries {
             let (body, names) = try compiler.compileQuery(try Parser.query(query))
             bodies.append((query, body, names))
         }
-        let planner = Planner(compiler, queries: bodies.map(\.body))
+        let planner = Planner(compiler, queries: bodies.map(\.body), hostFunctions: functions)
         try planner.planAll()
         var numbers: [String: Int32] = [:]
         for entry in bodies { numbers[entry.text] = try planner.planQuery(entry.body, entry.names) }
@@ -45,6 +47,7 @@ public struct CompiledPolicy: Sendable {
         self.queries = numbers
         self.limits = limits
         self.data = DataSnapshot(data, program)
+        self.data.computeConstants(limits)
     }
 
     private init(_ other: CompiledPolicy, data: RegoValue) {
@@ -52,6 +55,7 @@ public struct CompiledPolicy: Sendable {
         queries = other.queries
         limits = other.limits
         self.data = DataSnapshot(data, other.program)
+        self.data.computeConstants(limits)
     }
 
     /// The same policy over other base documents.

@@ -129,6 +129,14 @@ public final class Evaluator {
         return Result(root, machine, entry.group)
     }
 
+    /// The same for an input that may be asked about again and again.
+    public func evaluate(
+        _ entry: CompiledPolicy.EntryPoint, input: PreparedInput, time: Int
+    ) throws(RegoError) -> Result {
+        machine.reset()
+        return try evaluate(entry, input: Input(value: input.value), time: time)
+    }
+
     /// Asks another revision of the policy from now on: the same program with other data is cheap, another program
     /// takes a new evaluator.
     public func use(_ policy: CompiledPolicy) -> Bool {
@@ -137,6 +145,15 @@ public final class Evaluator {
         machine.use(policy.data)
         return true
     }
+}
+
+/// An input that owns its values: built once, read by any evaluator. It must outlive the results of its queries.
+public final class PreparedInput: @unchecked Sendable {
+    private let arena = Arena(capacity: 1024)
+    let value: Value
+
+    /// An input of a value.
+    public init(_ value: RegoValue) { self.value = arena.make(value) }
 }
 
 /// Builds the values of an input.

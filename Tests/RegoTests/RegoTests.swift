@@ -2,17 +2,6 @@ import Testing
 
 @testable import Rego
 
-/// Evaluates one document of one module.
-private func evaluate(
-    _ module: String, data: String = "{}", input: String? = nil, path: String = "data.test.p"
-) throws -> String? {
-    let policy = try CompiledPolicy(modules: [("test.rego", module)], data: try RegoValue(json: data))
-    let evaluator = Evaluator(policy)
-    let entry = try policy.entryPoint(path)
-    let value = try input.map { try evaluator.makeInput(json: Array($0.utf8)) } ?? evaluator.makeEmptyInput()
-    return try evaluator.evaluate(entry, input: value, time: 0).json
-}
-
 @Suite struct CompiledPolicyTests {
     @Test func answersFromInputAndData() throws {
         let module = """

@@ -36,6 +36,23 @@ int clc_verify(
     const clc_key *key, const char *digest, bool pss, const uint8_t *data, size_t length, const uint8_t *signature,
     size_t signature_length);
 
+// Private keys by the numbers of a JWK, big-endian. `parts` of RSA: n, e, d, p, q, dp, dq, qi, one behind the other.
+clc_key *clc_private_rsa(const uint8_t *parts, const size_t *lengths);
+clc_key *clc_private_ec(
+    const char *curve, const uint8_t *x, size_t x_length, const uint8_t *y, size_t y_length, const uint8_t *d,
+    size_t d_length);
+clc_key *clc_private_ed25519(const uint8_t *d, size_t length);
+// Signs as `clc_verify` verifies; PSS with a salt of the digest's length. Writes at most `capacity` bytes; their number,
+// or 0 on failure.
+size_t clc_sign(
+    const clc_key *key, const char *digest, bool pss, const uint8_t *data, size_t length, uint8_t *out, size_t capacity);
+
+// Whether the last of `count` certificates (DER, one behind the other) chains to the first, through those between, at
+// `time` (seconds since the epoch) and, where `host` is no null, for that name. Writes the places of the chain's
+// certificates, the last one's first, and returns how many they are; 0 where there is no chain.
+size_t clc_verify_chain(
+    const uint8_t *data, const size_t *lengths, size_t count, int64_t time, const char *host, int32_t *order);
+
 #ifdef __cplusplus
 }
 #endif

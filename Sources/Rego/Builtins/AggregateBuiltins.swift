@@ -30,7 +30,7 @@ extension Builtins {
             "min": { machine, arguments throws(BuiltinFailure) in
                 let elements = try collection(machine, arguments)
                 guard var best = elements.first else { return .undefined }
-                for element in elements where Value.compare(element, best) < 0 { best = element }
+                for element in elements where Value.compare(element, best) <= 0 { best = element }
                 return best
             },
             "sort": { machine, arguments throws(BuiltinFailure) in

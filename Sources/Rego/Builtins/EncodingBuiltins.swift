@@ -28,8 +28,9 @@ extension Builtins {
                 }
                 return machine.arena.string(Utf8.repaired(decoded))
             },
-            "base64.is_valid": { _, arguments throws(BuiltinFailure) in
-                Value(Base64.decode(try arguments.bytes(0), url: false, padding: .required) != nil)
+            "base64.is_valid": { _, arguments in
+                guard arguments[0].tag == .string else { return .false }
+                return Value(Base64.decode(arguments[0].bytes, url: false, padding: .required) != nil)
             },
             "base64url.encode": { machine, arguments throws(BuiltinFailure) in
                 machine.arena.string(Base64.encode(try arguments.bytes(0), url: true, padded: true))

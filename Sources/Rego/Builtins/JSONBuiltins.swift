@@ -78,6 +78,9 @@ extension Builtins {
             "json.patch": { machine, arguments throws(BuiltinFailure) in try JSONPatch.apply(machine, arguments) },
             "yaml.marshal": { machine, arguments throws(BuiltinFailure) in
                 try machine.charge(1 + arguments[0].count)
+                guard YAMLWriter.isAllowed(arguments[0]) else {
+                    throw .failed("yaml: control characters are not allowed")
+                }
                 return machine.arena.string(YAMLWriter.text(arguments[0]))
             },
             "yaml.unmarshal": { machine, arguments throws(BuiltinFailure) in
@@ -255,7 +258,7 @@ enum JSONPatch {
         let patches = try arguments.array(1)
         for patch in patches.elements {
             guard patch.tag == .object else {
-                throw .type("must be an array of JSON-Patch objects, but at least one element is not an object")
+                throw .failed("must be an array of JSON-Patch objects, but at least one element is not an object")
             }
             func field(_ name: String) -> Value { patch.lookup(machine.arena.string(name)) }
             let op = field("op")

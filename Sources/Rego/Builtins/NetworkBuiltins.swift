@@ -23,7 +23,8 @@ extension Builtins {
                 try machine.charge(1 << bits)
                 var address = block.bytes
                 var elements: [Value] = []
-                for _ in 0..<(1 << bits) {
+                for index in 0..<(1 << bits) {
+                    if index & 4095 == 0 { try machine.charge(0) }
                     elements.append(machine.arena.string(AddressRange.text(address)))
                     AddressRange.increment(&address)
                 }

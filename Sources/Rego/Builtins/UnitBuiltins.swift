@@ -85,16 +85,24 @@ extension Builtins {
                 let graph = try arguments.object(0)
                 var paths: [Value] = []
                 // Paths that end before a node that is not in the graph, at one without edges, or where a cycle closes.
-                var queue = try nodes(arguments, 1).map { [$0] }
+                var queue: [[Value]] = []
+                func neighbours(_ edges: Value) -> [Value] { edges.tag == .object ? [] : edges.elements }
+                for start in try nodes(arguments, 1) {
+                    let edges = graph.lookup(start)
+                    if edges.isUndefined { continue }
+                    // A root is found again behind itself once.
+                    queue += neighbours(edges).map { [start, $0] }
+                    if neighbours(edges).isEmpty { paths.append(machine.arena.array([start])) }
+                }
                 while let path = queue.popLast() {
                     try machine.charge(path.count + 1)
                     guard let last = path.last else { continue }
                     let edges = graph.lookup(last)
                     if edges.isUndefined {
-                        if path.count > 1 { paths.append(machine.arena.array(Array(path.dropLast()))) }
+                        paths.append(machine.arena.array(Array(path.dropLast())))
                         continue
                     }
-                    let neighbours = edges.tag == .object ? [] : edges.elements
+                    let neighbours = neighbours(edges)
                     if neighbours.isEmpty { paths.append(machine.arena.array(path)) }
                     var closes = false
                     for next in neighbours {
@@ -189,7 +197,12 @@ extension Builtins {
         } else {
             denominator *= BigInt(factor.base).power(-factor.power)
         }
-        if whole || numerator % denominator == 0 {
+        if whole {
+            // With a 64-bit mantissa, as Go's floats.
+            let product = BigFloat(decimal) * BigFloat(BigInt(factor.base).power(factor.power))
+            return Numeric.integer(product.truncated).value(machine.arena)
+        }
+        if numerator % denominator == 0 {
             return Numeric.integer(numerator / denominator).value(machine.arena)
         }
         let (quotient, rest) = (numerator.magnitude * BigUInt(10).power(10)).quotientAndRemainder(

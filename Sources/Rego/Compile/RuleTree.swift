@@ -51,6 +51,9 @@ final class RuleTree {
     /// Whether there are rules here or below.
     var hasRules: Bool { !rules.isEmpty || isPackage || children.contains { $0.hasRules } }
 
+    /// The rules here and below, those here first.
+    var rulesBelow: [Rule] { rules + children.flatMap(\.rulesBelow) }
+
     /// The path as OPA writes it: `data.a.b`.
     var name: String {
         TermPrinter.text([Term(.variable("data"))] + path.map { ConstantTerm.term($0) })

@@ -21,6 +21,8 @@ final class Arena {
     private var end: UnsafeMutableRawPointer
     /// Bytes in full chunks and whatever was handed out since the last reset.
     private(set) var fullBytes = 0
+    /// Whether a value was made since the last reset that is nested too deeply to be walked through.
+    private(set) var isTooDeep = false
 
     /// An arena whose first chunk has `capacity` bytes.
     init(capacity: Int = 16384) {
@@ -49,6 +51,18 @@ final class Arena {
             end = chunks[0].base + chunks[0].size
         }
         next = chunks[0].base
+        isTooDeep = false
+    }
+
+    /// The depth of a collection around values of at most `inner`.
+    @inline(__always)
+    private func deeper(_ inner: UInt16) -> UInt16 {
+        let depth = inner &+ 1
+        if depth > UInt16(RegoLimits.maximumValueDepth) {
+            isTooDeep = true
+            return UInt16(RegoLimits.maximumValueDepth)
+        }
+        return depth
     }
 
     @inline(__always)
@@ -156,12 +170,14 @@ final class Arena {
         block.storeBytes(of: BlockHeader(count: elements.count, slots: 0), as: BlockHeader.self)
         let target = (block + 16).assumingMemoryBound(to: Value.self)
         var hash: UInt32 = 0x1B87_3593
+        var depth: UInt16 = 0
         for index in 0..<elements.count {
             let element = elements[index]
             target[index] = element
+            depth = max(depth, element.depth)
             hash = (hash &* 31) ^ element.hash
         }
-        return Value(tag: .array, hash: hash, bits: UInt64(UInt(bitPattern: block)))
+        return Value(tag: .array, hash: hash, bits: UInt64(UInt(bitPattern: block)), depth: deeper(depth))
     }
 
     /// An array of these elements.
@@ -183,12 +199,14 @@ final class Arena {
         block.storeBytes(of: BlockHeader(count: count, slots: slots), as: BlockHeader.self)
         let target = (block + 16).assumingMemoryBound(to: Value.self)
         var hash: UInt32 = 0x5BD1_E995
+        var depth: UInt16 = 0
         for index in 0..<count {
+            depth = max(depth, elements[index].depth)
             target[index] = elements[index]
             hash = (hash &* 31) ^ elements[index].hash
         }
         if slots > 0 { Self.fillIndex(block + 16 + count &* 16, slots, target, count) }
-        return Value(tag: .set, hash: hash, bits: UInt64(UInt(bitPattern: block)))
+        return Value(tag: .set, hash: hash, bits: UInt64(UInt(bitPattern: block)), depth: deeper(depth))
     }
 
     /// A set of these elements, in any order.
@@ -222,13 +240,15 @@ final class Arena {
         let keys = (block + 16).assumingMemoryBound(to: Value.self)
         let values = keys + count
         var hash: UInt32 = 0x2F0B_4C47
+        var depth: UInt16 = 0
         for index in 0..<count {
+            depth = max(depth, max(pairs[2 * index].depth, pairs[2 * index + 1].depth))
             keys[index] = pairs[2 * index]
             values[index] = pairs[2 * index + 1]
             hash = (hash &* 31) ^ (keys[index].hash &* 17) ^ values[index].hash
         }
         if slots > 0 { Self.fillIndex(block + 16 + count &* 32, slots, keys, count) }
-        return Value(tag: .object, hash: hash, bits: UInt64(UInt(bitPattern: block)))
+        return Value(tag: .object, hash: hash, bits: UInt64(UInt(bitPattern: block)), depth: deeper(depth))
     }
 
     /// An object of these pairs; a later pair replaces an earlier one with the same key.

@@ -20,17 +20,17 @@ enum Tag: UInt8 {
 struct Value {
     /// The kind.
     let tag: Tag
-    /// The low bits of the iteration state in iterator slots; otherwise zero.
-    let spare: UInt16
+    /// How deep collections are nested in this one; zero for other values.
+    let depth: UInt16
     /// Equal values have equal hashes.
     let hash: UInt32
     /// The whole number, or the block's address.
     let bits: UInt64
 
     @inline(__always)
-    init(tag: Tag, hash: UInt32, bits: UInt64) {
+    init(tag: Tag, hash: UInt32, bits: UInt64, depth: UInt16 = 0) {
         self.tag = tag
-        self.spare = 0
+        self.depth = depth
         self.hash = hash
         self.bits = bits
     }

@@ -122,6 +122,7 @@ struct Decimal {
         guard let first = text.first, text.count <= 20 else { return nil }
         let start = first == UInt8(ascii: "-") ? 1 : 0
         guard text.count > start else { return nil }
+        if start == 1, text.count == 2, text[1] == 0x30 { return 0 }
         if text[start] == 0x30, text.count > 1 { return nil }
         var result = 0
         for byte in text[start...] {

@@ -19,6 +19,7 @@ final class Planner {
     var withs: [WithSpecification] = []
     var nodes: [DispatchNode] = []
     var indexes: [RuleIndex] = []
+    var dataIndexes: [DataIndexSpecification] = []
     var entryGroups: [String: Int32] = [:]
     var testRules: [(path: String, place: RulePlace)] = []
     private var constantNumbers: [RuleTree.Symbol: Int32] = [:]
@@ -33,6 +34,13 @@ final class Planner {
         case document(RuleTree)
         case query(Body, [(local: String, name: String)])
     }
+    /// What the modules' comments say of them.
+    lazy var annotations = Annotations(compiler.modules)
+    /// How many references negations have given a name.
+    var hoistedCount = 0
+    /// The rule at work.
+    var currentRule: Rule?
+    private let hostFunctions: [String: BuiltinFunction]
     /// What `with`s in the policy replace: paths below `data` as text, and names of functions.
     let replacements: Replacements
 
@@ -46,10 +54,14 @@ final class Planner {
     /// A place in the code that may not be known yet.
     typealias Label = Int
 
-    init(_ compiler: Compiler, queries: [Body] = []) {
+    init(_ compiler: Compiler, queries: [Body] = [], hostFunctions: [HostFunction] = []) {
         self.compiler = compiler
+        self.hostFunctions = Dictionary(hostFunctions.map { ($0.name, $0.builtin) }) { $1 }
         replacements = Replacements(compiler, queries)
     }
+
+    /// The code of a built-in or host function; nil where it is not available here.
+    func function(_ name: String) -> BuiltinFunction? { hostFunctions[name] ?? Builtins.function(name) }
 
     // MARK: Emitting
 
@@ -167,6 +179,9 @@ final class Planner {
     /// Plans the code of a group.
     private func plan(_ number: Int32, _ work: Work) throws(RegoErrors) {
         let saved = (env, fail, slotCount, labels, fixups)
+        let savedRule = currentRule
+        currentRule = nil
+        defer { currentRule = savedRule }
         env = [:]
         slotCount = 1 + Int32(groups[Int(number)].arguments ?? 0)
         labels = []
@@ -179,6 +194,8 @@ final class Planner {
         case .query(let body, let names): try planSolutions(body, names)
         }
         groups[Int(number)].slots = slotCount
+        groups[Int(number)].end = Int32(code.count)
+        if case .rules = work { groups[Int(number)].isRule = true }
         for fixup in fixups { code[fixup.instruction].d = labels[fixup.label] }
         (env, fail, slotCount, labels, fixups) = saved
         if groups[Int(number)].slots > 30000 {
@@ -210,23 +227,21 @@ final class Planner {
     }
 
     private func planDocument(_ node: RuleTree) throws(RegoErrors) {
-        let start = slot()
-        emit(.begin, a: start)
-        for child in node.children {
-            if child.rules.first?.head.arguments != nil { continue }
-            let value = slot()
-            let skip = label()
-            emitJumping(.call, a: value, b: try entry(of: child), to: skip)
-            emit(.pushPair, b: constant(child.key), c: value)
-            place(skip)
-        }
-        emit(.endObject, a: 0, b: start, c: -1)
-        if !node.rules.isEmpty, node.rules[0].head.arguments == nil {
-            let own = slot()
-            let skip = label()
-            emitJumping(.call, a: own, b: try group(of: node), to: skip)
-            emit(.mergeTree, a: 0, b: own, c: 0)
-            place(skip)
+        if let rule = node.rules.first, rule.head.arguments == nil {
+            // Rules with variables in their names take what is below in.
+            emitJumping(.call, a: 0, b: try group(of: node))
+        } else {
+            let start = slot()
+            emit(.begin, a: start)
+            for child in node.children {
+                if child.rules.first?.head.arguments != nil { continue }
+                let value = slot()
+                let skip = label()
+                emitJumping(.call, a: value, b: try entry(of: child), to: skip)
+                emit(.pushPair, b: constant(child.key), c: value)
+                place(skip)
+            }
+            emit(.endObject, a: 0, b: start, c: -1)
         }
         emit(.mergeBase, a: 0, b: 0, c: dataPath(node.path))
         place(fail)

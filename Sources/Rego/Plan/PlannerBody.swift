@@ -1,7 +1,12 @@
 // Bodies and expressions.
 
 extension Planner {
-    func planBody(_ body: Body) throws(RegoErrors) { for expression in body { try plan(expression) } }
+    func planBody(_ body: Body) throws(RegoErrors) {
+        for (index, expression) in body.enumerated() {
+            if try planMatching(body, index) { continue }
+            try plan(expression)
+        }
+    }
 
     func plan(_ expression: Expression) throws(RegoErrors) {
         if !expression.with.isEmpty {
@@ -9,11 +14,58 @@ extension Planner {
             return
         }
         if expression.negated {
-            let positive = Expression(expression.kind, expression.location)
+            let positive = Expression(try hoisted(expression.kind), expression.location)
             try planNot([positive])
             return
         }
         try planKind(expression)
+    }
+
+    /// A negated expression with the references that its call takes, or that stand inside of others, planned outside of
+    /// the negation, as OPA does: `not f(input.x)` is undefined where `input.x` is.
+    private func hoisted(_ kind: ExpressionKind) throws(RegoErrors) -> ExpressionKind {
+        switch kind {
+        case .term(let term): return .term(try hoisted(term, isOutermost: true))
+        case .call(let terms):
+            let name = TermPrinter.text(terms[0])
+            // In rules `==` unifies; in queries it is a call.
+            let isEquality = name == "eq" || (name == "equal" && currentRule != nil)
+            var result = [terms[0]]
+            for term in terms.dropFirst() { result.append(try hoisted(term, isOutermost: isEquality)) }
+            return .call(result)
+        default: return kind
+        }
+    }
+
+    private func hoisted(_ term: Term, isOutermost: Bool) throws(RegoErrors) -> Term {
+        switch term.value {
+        case .reference(let terms):
+            if isOutermost || isOpen(term) {
+                var parts = [terms[0]]
+                for part in terms.dropFirst() { parts.append(try hoisted(part, isOutermost: false)) }
+                return Term(.reference(parts), term.location)
+            }
+            let name = "__hoisted\(hoistedCount)__"
+            hoistedCount += 1
+            env[name] = try planTerm(term)
+            return Term(.variable(name), term.location)
+        case .array(let terms):
+            var parts: [Term] = []
+            for part in terms { parts.append(try hoisted(part, isOutermost: false)) }
+            return Term(.array(parts), term.location)
+        case .set(let terms):
+            var parts: [Term] = []
+            for part in terms { parts.append(try hoisted(part, isOutermost: false)) }
+            return Term(.set(parts), term.location)
+        case .object(let pairs):
+            var parts: [(key: Term, value: Term)] = []
+            for pair in pairs {
+                parts.append(
+                    (try hoisted(pair.key, isOutermost: false), try hoisted(pair.value, isOutermost: false)))
+            }
+            return Term(.object(parts), term.location)
+        default: return term
+        }
     }
 
     private func planKind(_ expression: Expression) throws(RegoErrors) {
@@ -248,6 +300,14 @@ extension Planner {
     /// Emits the call itself; the result's slot.
     func planInvoke(_ terms: [Term], _ arity: Int, _ location: Location) throws(RegoErrors) -> Int32 {
         let name = TermPrinter.text(terms[0])
+        if let rule = currentRule, let module = rule.module, !replacements.functions.contains(name) {
+            if name == "rego.metadata.rule" { return constant(annotations.rule(rule)) }
+            if name == "rego.metadata.chain" {
+                let package = module.package.compactMap { ConstantTerm.value($0) }
+                return constant(annotations.chain(rule, package: package))
+            }
+        }
+        if name == "internal.member_2", let value = try planMember(terms) { return value }
         let arguments = try planArguments(Array(terms.dropFirst().prefix(arity)))
         let value = slot()
         if let node = compiler.function(terms[0]) {
@@ -274,14 +334,17 @@ extension Planner {
     }
 
     private func site(_ name: String, _ count: Int, _ location: Location) throws(RegoErrors) -> Int32 {
-        guard let function = Builtins.function(name) else {
+        if let function = function(name) {
+            functions.append(function)
+        } else if replacements.functions.contains(name) {
+            functions.append(Builtins.unavailable(name))
+        } else {
             throw RegoErrors([
                 RegoError(
                     "rego_unavailable_error", location,
                     "built-in function \(name) is not available here (replace it with a `with`, or leave it out)")
             ])
         }
-        functions.append(function)
         sites.append(
             CallSite(
                 name: name, argumentCount: count, file: location.source?.name ?? "", row: location.row,

@@ -2,6 +2,10 @@
 
 extension Planner {
     func planRules(_ node: RuleTree) throws(RegoErrors) {
+        if node.rules[0].head.arguments == nil, node.children.contains(where: { $0.hasRules }) {
+            try planTree(node)
+            return
+        }
         let rules = node.rules.filter { !$0.isDefault }
         let defaults = node.rules.filter { $0.isDefault }
         let sample = rules.first ?? node.rules[0]
@@ -40,6 +44,8 @@ extension Planner {
     }
 
     private func plan(_ rule: Rule, _ form: Form) throws(RegoErrors) {
+        currentRule = rule
+        defer { currentRule = nil }
         switch form {
         case .complete(let early): try planComplete(rule, early: early)
         case .partial(let dynamic, let isTree): try planElement(rule, dynamic: dynamic, isTree: isTree)
@@ -154,6 +160,66 @@ extension Planner {
         }
         self.place(fail)
         emit(.return)
+    }
+
+    /// Plans the rules of a node and all below as one partial object: each solution puts a value at its path, so that
+    /// what has none leaves nothing behind; defaults do not count.
+    private func planTree(_ node: RuleTree) throws(RegoErrors) {
+        let start = slot()
+        emit(.begin, a: start)
+        for rule in node.rulesBelow where !rule.isDefault && rule.head.arguments == nil {
+            currentRule = rule
+            try planBranchOfTree(rule, depth: node.path.count)
+        }
+        currentRule = nil
+        emit(.endTree, a: 0, b: start, c: node.rules.first.map { placeNumber($0) } ?? -1)
+        place(fail)
+        emit(.return)
+    }
+
+    private func planBranchOfTree(_ rule: Rule, depth: Int) throws(RegoErrors) {
+        let savedEnv = env
+        let savedFail = fail
+        let end = label()
+        fail = end
+        let parts = (rule.module?.package ?? []) + [Term(.string(rule.name))] + rule.head.reference.dropFirst()
+        let names = parts.dropFirst(depth)
+        if rule.otherwise == nil {
+            try planBody(rule.body)
+            var keys: [Int32] = []
+            for term in names { keys.append(try planTerm(term)) }
+            if let value = rule.head.value {
+                pushTuple(0, keys, try planTerm(value))
+            } else if let key = rule.head.key {
+                pushTuple(1, keys, try planTerm(key))
+            }
+            emitJumping(.jump)
+        } else {
+            let value = slot()
+            emit(.clear, a: value)
+            let found = label()
+            var next: Rule? = rule
+            while let branch = next {
+                env = savedEnv
+                let none = label()
+                fail = none
+                try planBranch(branch, target: value)
+                emitJumping(.jump)
+                place(none)
+                emitJumping(.jumpDefined, b: value, to: found)
+                next = branch.otherwise
+            }
+            emitJumping(.jump, to: end)
+            place(found)
+            env = savedEnv
+            fail = end
+            var keys: [Int32] = []
+            for term in names { keys.append(try planTerm(term)) }
+            pushTuple(0, keys, value)
+        }
+        place(end)
+        env = savedEnv
+        fail = savedFail
     }
 
     private func planElement(_ rule: Rule, dynamic: Bool, isTree: Bool) throws(RegoErrors) {

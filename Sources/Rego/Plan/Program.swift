@@ -71,9 +71,10 @@ enum Opcode: UInt8 {
     case indexBegin
     /// Goes to the next rule of the iteration at `a`; at the end to `d`.
     case indexNext
-    /// Begins to iterate only those elements of base document path `b` that affix or prefix index kind `c` finds for
-    /// the operand in slot `a + 2`.
+    /// Begins to iterate in slots `a` and `a + 1` those elements that data index `b` finds for operand `c`.
     case iterateMatching
+    /// Slot `a` becomes whether data index `b` has operand `c` among its members.
+    case member
 }
 
 /// One step of a program.
@@ -109,8 +110,11 @@ enum Comparison: Int32 {
 
 /// The rules of one path, a document of the tree, or a query: what is called and remembered by number.
 struct Group {
-    /// The first instruction.
+    /// The first instruction, and the one behind the last.
     var entry: Int32 = 0
+    var end: Int32 = 0
+    /// Whether these are a path's own rules.
+    var isRule = false
     var slots: Int32 = 1
     /// Number of arguments; nil for rules that are no functions.
     var arguments: Int?
@@ -185,6 +189,9 @@ final class Program: @unchecked Sendable {
     let withs: [WithSpecification]
     let nodes: [DispatchNode]
     let indexes: [RuleIndex]
+    let dataIndexes: [DataIndexSpecification]
+    /// Groups that depend on base documents alone.
+    let constantGroups: [Int32]
     /// The groups of paths, for entry points.
     let entryGroups: [String: Int32]
     /// Rules whose names begin with `test_` or `todo_test_`, by path.
@@ -206,6 +213,8 @@ final class Program: @unchecked Sendable {
         withs = planner.withs
         nodes = planner.nodes
         indexes = planner.indexes
+        dataIndexes = planner.dataIndexes
+        constantGroups = Constancy(planner).groups
         entryGroups = planner.entryGroups
         testRules = planner.testRules
     }

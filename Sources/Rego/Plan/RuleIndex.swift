@@ -37,18 +37,18 @@ struct RuleIndexBuilder {
     }
 
     /// What each rule asks for; nil where an index would not pay.
-    func conditions() -> [[RuleIndex.Reference: RegoValue]]? {
+    func conditions() -> [[RuleIndex.Reference: [RegoValue]]]? {
         let all = rules.map { conditions($0) }
         return all.filter { !$0.isEmpty }.count * 2 > all.count ? all : nil
     }
 
-    private func conditions(_ rule: Rule) -> [RuleIndex.Reference: RegoValue] {
-        var result: [RuleIndex.Reference: RegoValue] = [:]
+    private func conditions(_ rule: Rule) -> [RuleIndex.Reference: [RegoValue]] {
+        var result: [RuleIndex.Reference: [RegoValue]] = [:]
         if rule.otherwise != nil { return result }
         var arguments: [String: Int32] = [:]
         for (index, term) in (rule.head.arguments ?? []).enumerated() {
             if let value = ConstantTerm.value(term) {
-                result[.slot(Int32(index + 1))] = value
+                result[.slot(Int32(index + 1))] = [value]
             } else if case .variable(let name) = term.value {
                 arguments[name] = Int32(index + 1)
             }
@@ -56,12 +56,19 @@ struct RuleIndexBuilder {
         for expression in rule.body where !expression.negated && expression.with.isEmpty {
             guard case .call(let terms) = expression.kind, terms.count == 3 else { continue }
             let name = TermPrinter.text(terms[0])
-            guard name == "eq" || name == "equal", !planner.replacements.functions.contains(name) else { continue }
+            guard !planner.replacements.functions.contains(name) else { continue }
+            if name == "internal.member_2", let values = ConstantTerm.value(terms[2])?.elements, values.count <= 64,
+                let reference = reference(terms[1], arguments)
+            {
+                if result[reference] == nil { result[reference] = values }
+                continue
+            }
+            guard name == "eq" || name == "equal" else { continue }
             for (side, other) in [(terms[1], terms[2]), (terms[2], terms[1])] {
                 guard let value = ConstantTerm.value(other), let reference = reference(side, arguments) else {
                     continue
                 }
-                if result[reference] == nil { result[reference] = value }
+                if result[reference] == nil { result[reference] = [value] }
             }
         }
         return result
@@ -83,14 +90,14 @@ struct RuleIndexBuilder {
     }
 
     /// The index, with the first instruction of each rule.
-    func build(_ conditions: [[RuleIndex.Reference: RegoValue]], _ entries: [Int32]) -> RuleIndex {
+    func build(_ conditions: [[RuleIndex.Reference: [RegoValue]]], _ entries: [Int32]) -> RuleIndex {
         var index = RuleIndex()
         _ = build(Array(conditions.indices), conditions, entries, &index, depth: 0)
         return index
     }
 
     private func build(
-        _ rules: [Int], _ conditions: [[RuleIndex.Reference: RegoValue]], _ entries: [Int32],
+        _ rules: [Int], _ conditions: [[RuleIndex.Reference: [RegoValue]]], _ entries: [Int32],
         _ index: inout RuleIndex, depth: Int
     ) -> Int32 {
         let number = Int32(index.nodes.count)
@@ -99,15 +106,17 @@ struct RuleIndexBuilder {
         var values: [RuleIndex.Reference: Set<RuleTree.Symbol>] = [:]
         if rules.count > 2, depth < 4 {
             for rule in rules {
-                for (reference, value) in conditions[rule] {
-                    values[reference, default: []].insert(RuleTree.Symbol(value))
+                for (reference, wanted) in conditions[rule] {
+                    values[reference, default: []].formUnion(wanted.map { RuleTree.Symbol($0) })
                 }
             }
         }
         let best = values.max { a, b in
             a.value.count == b.value.count ? "\(a.key)" > "\(b.key)" : a.value.count < b.value.count
         }
-        guard let best, best.value.count > 1 else {
+        // Rules that do not ask stand beside every value: not where that would be many.
+        let others = best.map { best in rules.filter { conditions[$0][best.key] == nil } } ?? []
+        guard let best, best.value.count > 1, others.count * best.value.count <= 8 * rules.count + 64 else {
             index.nodes[Int(number)].first = Int32(index.entries.count)
             index.entries += rules.map { entries[$0] }
             index.nodes[Int(number)].end = Int32(index.entries.count)
@@ -116,15 +125,15 @@ struct RuleIndexBuilder {
         let reference = best.key
         var buckets: [(value: RegoValue, rules: [Int])] = []
         var places: [RuleTree.Symbol: Int] = [:]
-        let others = rules.filter { conditions[$0][reference] == nil }
         for rule in rules {
-            guard let value = conditions[rule][reference] else { continue }
-            let symbol = RuleTree.Symbol(value)
-            if let place = places[symbol] {
-                buckets[place].rules.append(rule)
-            } else {
-                places[symbol] = buckets.count
-                buckets.append((value, [rule]))
+            for value in conditions[rule][reference] ?? [] {
+                let symbol = RuleTree.Symbol(value)
+                if let place = places[symbol] {
+                    if buckets[place].rules.last != rule { buckets[place].rules.append(rule) }
+                } else {
+                    places[symbol] = buckets.count
+                    buckets.append((value, [rule]))
+                }
             }
         }
         var rest = conditions

@@ -28,8 +28,10 @@ enum Documents {
     }
 
     /// Both, with objects merged and sets united where both have a key; nil where two other values differ.
-    static func mergeDeep(_ a: Value, _ b: Value, _ arena: Arena) -> Value? {
-        if a.tag == .object, b.tag == .object {
+    ///
+    /// `depth` is how deep `a` is a tree of names: what lies below is a value, equal or in conflict.
+    static func mergeDeep(_ a: Value, _ b: Value, _ arena: Arena, depth: Int) -> Value? {
+        if a.tag == .object, b.tag == .object, depth > 0 {
             var pairs: [(key: Value, value: Value)] = []
             for index in 0..<a.count {
                 let key = a.key(index)
@@ -37,7 +39,8 @@ enum Documents {
                 if place < 0 {
                     pairs.append((key, a.element(index)))
                 } else {
-                    guard let both = mergeDeep(a.element(index), b.element(place), arena) else { return nil }
+                    let inner = (a.element(index), b.element(place))
+                    guard let both = mergeDeep(inner.0, inner.1, arena, depth: depth - 1) else { return nil }
                     pairs.append((key, both))
                 }
             }

@@ -111,7 +111,7 @@ enum GoFloat {
         while digits.last == 0 { digits.removeLast() }
         var limit = precision ?? 6
         if let precision, precision > digits.count, digits.count >= number.power + 1 { limit = digits.count }
-        if precision == nil { limit = threshold ?? 21 }
+        if precision == nil { limit = threshold ?? 6 }
         if precision == 0 { limit = 1 }
         let power = double == 0 ? 0 : number.power
         if power < -4 || power >= limit {
@@ -132,7 +132,8 @@ enum GoFloat {
             var text = scientific(double, precision: nil)
             // e-09 is written e-9.
             let bytes = Array(text.utf8)
-            if bytes.count >= 4, bytes[bytes.count - 4] == UInt8(ascii: "e"), bytes[bytes.count - 3] == UInt8(ascii: "-"),
+            if bytes.count >= 4, bytes[bytes.count - 4] == UInt8(ascii: "e"),
+                bytes[bytes.count - 3] == UInt8(ascii: "-"),
                 bytes[bytes.count - 2] == UInt8(ascii: "0")
             {
                 text = String(decoding: bytes.dropLast(2) + [bytes[bytes.count - 1]], as: UTF8.self)

@@ -215,7 +215,7 @@ enum GoFormat {
         case "X":
             radix = 16
             if flags.sharp { prefix = "0X" }
-        case "c", "q", "U":
+        case "c" where original.tag == .int, "q" where original.tag == .int, "U" where original.tag == .int:
             let scalar = UnicodeScalar(UInt32(exactly: value) ?? 0xFFFD) ?? "\u{FFFD}"
             if verb == "c" { return pad(String(Character(scalar)), flags) }
             if verb == "q" {
@@ -249,7 +249,7 @@ enum GoFormat {
         let text: String
         switch verb {
         case "v":
-            text = GoFloat.general(double, precision: flags.precision, threshold: 21)
+            text = GoFloat.general(double, precision: flags.precision, threshold: nil)
         case "g", "G":
             let general = GoFloat.general(double, precision: flags.precision, threshold: nil)
             text = verb == "G" ? general.uppercased() : general
@@ -284,7 +284,9 @@ enum GoFormat {
             }
             return pad(text, flags, zero: flags.zero)
         case "q":
-            if flags.sharp, !value.contains("`"), !value.unicodeScalars.contains(where: { $0.value < 0x20 && $0 != "\t" }) {
+            if flags.sharp, !value.contains("`"),
+                !value.unicodeScalars.contains(where: { $0.value < 0x20 && $0 != "\t" })
+            {
                 return pad("`" + value + "`", flags)
             }
             return pad(RegoWriter.quoted(value, ascii: flags.plus), flags)

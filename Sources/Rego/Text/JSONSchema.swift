@@ -107,7 +107,7 @@ final class JSONSchema {
                 result.fixed = document.tag == .true
                 return
             }
-            guard document.tag == .object else { throw Failure(message: "Expected: schema, given: Invalid JSON") }
+            guard document.tag == .object else { throw Failure(message: "schema is invalid") }
             _ = try text(document, "$id")
             _ = try text(document, "id")
             if let definitions = field(document, "definitions") {
@@ -141,9 +141,11 @@ final class JSONSchema {
             for part in text.dropFirst().split(separator: "/", omittingEmptySubsequences: true) {
                 var bytes = Array(part.utf8)
                 bytes = URLQuery.unescape(bytes) ?? bytes
-                let key = String(decoding: bytes, as: UTF8.self).split(separator: "~1", omittingEmptySubsequences: false)
-                    .map { $0.split(separator: "~0", omittingEmptySubsequences: false).joined(separator: "~") }
-                    .joined(separator: "/")
+                let key = String(decoding: bytes, as: UTF8.self).split(
+                    separator: "~1", omittingEmptySubsequences: false
+                )
+                .map { $0.split(separator: "~0", omittingEmptySubsequences: false).joined(separator: "~") }
+                .joined(separator: "/")
                 if value.tag == .array {
                     value = Int(key).map { value.element($0) } ?? .undefined
                 } else {
@@ -190,7 +192,7 @@ final class JSONSchema {
 
         private mutating func readObject(_ result: JSONSchema, _ document: Value, _ depth: Int) throws(Failure) {
             if let properties = field(document, "properties") {
-                guard properties.tag == .object else { throw Failure(message: "properties must be of type object") }
+                guard properties.tag == .object else { throw Failure(message: "Properties must be of type object") }
                 for (key, value) in properties.pairs {
                     result.properties.append((key, try schema(value, depth: depth + 1)))
                 }
@@ -266,7 +268,7 @@ final class JSONSchema {
             }
             func limit(_ name: String, _ exclusive: String) throws(Failure) -> (Value?, Value?) {
                 var plain = field(document, name)
-                if let plain, !plain.isNumber { throw Failure(message: "\(name) must be of a number") }
+                if let plain, !plain.isNumber { throw Failure(message: "\(name) must be of a Number") }
                 guard let value = field(document, exclusive) else { return (plain, nil) }
                 if value.isNumber { return (plain, value) }
                 guard value.isBoolean else { throw invalidType("boolean/number", exclusive) }

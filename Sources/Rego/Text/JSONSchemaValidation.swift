@@ -6,7 +6,7 @@ struct JSONSchemaValidation {
     struct Problem {
         /// The kind of difference (`invalid_type`).
         let type: String
-        /// The place (`a.0`, `(root)`).
+        /// The place (`a.0`, `(Root)`).
         let field: String
         let description: String
     }
@@ -27,7 +27,7 @@ struct JSONSchemaValidation {
         var validation = JSONSchemaValidation(machine)
         let before = validation.remaining
         var result = Result()
-        validation.validate(schema, document, "(root)", &result, depth: 0)
+        validation.validate(schema, document, "(Root)", &result, depth: 0)
         if validation.ranOut { throw .limit("the schema takes too much work") }
         try machine.charge(before - validation.remaining)
         return result.problems
@@ -39,7 +39,7 @@ struct JSONSchemaValidation {
         var score = 0
 
         mutating func add(_ type: String, _ path: String, _ description: String) {
-            let field = path.hasPrefix("(root).") ? String(path.dropFirst(7)) : path
+            let field = path.hasPrefix("(Root).") ? String(path.dropFirst(7)) : path
             problems.append(Problem(type: type, field: field, description: description))
             score -= 2
         }
@@ -74,7 +74,8 @@ struct JSONSchemaValidation {
         }
         let kind = Self.kind(value)
         let fits =
-            schema.kinds.isEmpty || schema.kinds.contains(kind) || (kind == "integer" && schema.kinds.contains("number"))
+            schema.kinds.isEmpty || schema.kinds.contains(kind)
+            || (kind == "integer" && schema.kinds.contains("number"))
         if !fits {
             let expected = schema.kinds.joined(separator: ",")
             result.add("invalid_type", path, "Invalid type. Expected: \(expected), given: \(kind)")
@@ -179,7 +180,7 @@ struct JSONSchemaValidation {
     }
 
     private func validateCommon(_ schema: JSONSchema, _ value: Value, _ path: String, _ result: inout Result) {
-        let field = path.hasPrefix("(root).") ? String(path.dropFirst(7)) : path
+        let field = path.hasPrefix("(Root).") ? String(path.dropFirst(7)) : path
         if let constant = schema.constant, !Value.equal(constant, value) {
             result.add("const", path, "\(field) does not match: \(JSONWriter.text(constant))")
         }
@@ -372,7 +373,8 @@ enum JSONSchemaFormat {
         case "ipv4": return bytes.contains(0x2E) && AddressRange.address(bytes) != nil
         case "ipv6": return bytes.contains(0x3A) && AddressRange.address(bytes) != nil
         case "uri", "iri": return !bytes.contains(0x5C) && (ParsedURI(bytes)?.hasScheme ?? false)
-        case "uri-reference", "iri-reference": return !bytes.contains(0x5C) && (bytes.isEmpty || ParsedURI(bytes) != nil)
+        case "uri-reference", "iri-reference":
+            return !bytes.contains(0x5C) && (bytes.isEmpty || ParsedURI(bytes) != nil)
         case "regex": return bytes.isEmpty || (try? machine.caches.expression(bytes)) != nil
         default: return true
         }

@@ -53,17 +53,14 @@ struct JSONWriter {
             }
             if pretty, value.count > 0 { newline(depth) }
             out.append(UInt8(ascii: "]"))
+        case .object where (0..<value.count).contains { value.key($0).tag != .string }:
+            writeNamed(value, depth, pretty: pretty)
         case .object:
             out.append(UInt8(ascii: "{"))
             for index in 0..<value.count {
                 if index > 0 { out.append(UInt8(ascii: ",")) }
                 if pretty { newline(depth + 1) }
-                let key = value.key(index)
-                if key.tag == .string {
-                    key.withBytes { JSONWriter.quote($0, into: &out, html: html) }
-                } else {
-                    JSONWriter.quote(Array(JSONWriter.text(key).utf8), into: &out, html: html)
-                }
+                value.key(index).withBytes { JSONWriter.quote($0, into: &out, html: html) }
                 out.append(UInt8(ascii: ":"))
                 if pretty { out.append(0x20) }
                 write(value.element(index), depth + 1, pretty: pretty)
@@ -71,6 +68,32 @@ struct JSONWriter {
             if pretty, value.count > 0 { newline(depth) }
             out.append(UInt8(ascii: "}"))
         }
+    }
+
+    /// An object with keys that are no strings: by their JSON text, sorted, each once; a later one wins.
+    private mutating func writeNamed(_ value: Value, _ depth: Int, pretty: Bool) {
+        var names: [(name: [UInt8], index: Int)] = []
+        for index in 0..<value.count {
+            let key = value.key(index)
+            names.append((key.tag == .string ? key.bytes : JSONWriter.bytes(key), index))
+        }
+        names.sort { a, b in
+            a.name == b.name ? a.index < b.index : a.name.lexicographicallyPrecedes(b.name)
+        }
+        out.append(UInt8(ascii: "{"))
+        var isFirst = true
+        for (place, entry) in names.enumerated() {
+            if place + 1 < names.count, names[place + 1].name == entry.name { continue }
+            if !isFirst { out.append(UInt8(ascii: ",")) }
+            isFirst = false
+            if pretty { newline(depth + 1) }
+            JSONWriter.quote(entry.name, into: &out, html: html)
+            out.append(UInt8(ascii: ":"))
+            if pretty { out.append(0x20) }
+            write(value.element(entry.index), depth + 1, pretty: pretty)
+        }
+        if pretty { newline(depth) }
+        out.append(UInt8(ascii: "}"))
     }
 
     /// A JSON string; control characters, `<`, `>`, `&`, U+2028 and U+2029 escaped as Go does where `html` is set.

@@ -37,7 +37,8 @@ enum YAMLReader {
             var merged: [(key: RegoValue, value: RegoValue)] = []
             var pairs: [(key: RegoValue, value: RegoValue)] = []
             for (key, inner) in mapping {
-                if case .scalar(let scalar) = key, scalar.string == "<<", scalar.style == .plain || scalar.style == .any {
+                if case .scalar(let scalar) = key, scalar.string == "<<", scalar.style == .plain || scalar.style == .any
+                {
                     let item = try value(inner, depth: depth + 1, &count)
                     for source in (item.elements ?? [item]).reversed() {
                         guard case .object(let inherited) = source else {
@@ -95,8 +96,11 @@ enum YAMLReader {
         guard bytes.count >= 8, bytes.prefix(4).allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }), bytes[4] == 0x2D else {
             return false
         }
-        return ["2006-1-2", "2006-1-2T15:4:5.999999999Z07:00", "2006-1-2t15:4:5.999999999Z07:00", "2006-1-2 15:4:5.999999999"]
-            .contains { GoLayout($0).parse(bytes) != nil }
+        return [
+            "2006-1-2", "2006-1-2T15:4:5.999999999Z07:00", "2006-1-2t15:4:5.999999999Z07:00",
+            "2006-1-2 15:4:5.999999999",
+        ]
+        .contains { GoLayout($0).parse(bytes) != nil }
     }
 
     private enum Plain {

@@ -82,10 +82,21 @@ struct YAMLWriter {
             if isWhole, UInt64(value.text) != nil {
                 put(value.text)
             } else {
-                put(GoFloat.general(Decimal(value).double, precision: nil, threshold: 21))
+                put(GoFloat.general(Decimal(value).double, precision: nil, threshold: nil))
             }
         default: put(RegoWriter.text(value))
         }
+    }
+
+    /// Whether YAML lets all characters of a text stand, be it escaped.
+    static func isAllowed(_ value: Value) -> Bool {
+        if value.tag == .string {
+            return value.text.unicodeScalars.allSatisfy {
+                $0.value < 0x20 || $0.value >= 0x10000 || Style.isPrintable($0)
+            }
+        }
+        guard value.isComposite else { return true }
+        return (0..<value.count).allSatisfy { isAllowed(value.element($0)) && isAllowed(value.key($0)) }
     }
 
     private mutating func string(_ text: String, indent: Int) {
@@ -150,7 +161,8 @@ struct YAMLWriter {
             var special = false
             var spaceBeforeBreak = false
             func isBlank(_ index: Int) -> Bool {
-                index >= scalars.count || [" ", "\t", "\n", "\r", "\u{85}", "\u{2028}", "\u{2029}"].contains(scalars[index])
+                index >= scalars.count
+                    || [" ", "\t", "\n", "\r", "\u{85}", "\u{2028}", "\u{2029}"].contains(scalars[index])
             }
             for (index, scalar) in scalars.enumerated() {
                 switch scalar {

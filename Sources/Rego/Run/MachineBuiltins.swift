@@ -1,0 +1,44 @@
+// Calls of built-in functions.
+
+extension Machine {
+    func callBuiltin(
+        _ site: Int32, _ instruction: Instruction, operands: UnsafePointer<Int32>,
+        _ base: UnsafeMutablePointer<Value>, _ pc: inout Int
+    ) throws(RegoError) {
+        let constants = UnsafePointer(program.constants.baseAddress.unsafelyUnwrapped)
+        let count = program.sites[Int(site)].argumentCount
+        // Arguments go on top of the collected values, which no built-in touches.
+        let start = collectedCount
+        for index in 0..<count {
+            let number = operands[index]
+            collect(number >= 0 ? base[Int(number)] : constants[Int(~number)])
+        }
+        collectedCount = start
+        budget &-= 1
+        let value: Value
+        do throws(BuiltinFailure) {
+            value = try program.functions[Int(site)](
+                self, Arguments(UnsafePointer(collected + start), count: count))
+        } catch {
+            if let error = self.error(error, program.sites[Int(site)]) { throw error }
+            pc = Int(instruction.d)
+            return
+        }
+        if budget < 0 || arena.isTooDeep { try checkLimits() }
+        if value.isUndefined { pc = Int(instruction.d) } else { base[Int(instruction.a)] = value }
+    }
+
+    func error(_ failure: BuiltinFailure, _ site: CallSite) -> RegoError? {
+        func make(_ code: String, _ message: String) -> RegoError {
+            RegoError(code: code, message: message, file: site.file, row: site.row, column: site.column)
+        }
+        switch failure {
+        case .limit(let message): return make("rego_limit_error", "\(site.name): \(message)")
+        case .fatal(let code, let message): return make(code, message)
+        case .type(let message):
+            return limits.strictBuiltinErrors ? make("eval_type_error", "\(site.name): \(message)") : nil
+        case .failed(let message):
+            return limits.strictBuiltinErrors ? make("eval_builtin_error", "\(site.name): \(message)") : nil
+        }
+    }
+}

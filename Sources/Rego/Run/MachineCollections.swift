@@ -1,0 +1,77 @@
+// Collections that a program puts together.
+
+extension Machine {
+    @inline(__always)
+    func collect(_ value: Value) {
+        if collectedCount == collectedCapacity { growCollected() }
+        collected[collectedCount] = value
+        collectedCount &+= 1
+    }
+
+    @inline(never)
+    func growCollected() {
+        // The next check of the budget finds it.
+        if collectedCount * 16 > limits.memoryBytes { budget = min(budget, -1) }
+        let larger = UnsafeMutablePointer<Value>.allocate(capacity: collectedCapacity * 2)
+        larger.update(from: collected, count: collectedCount)
+        collected.deallocate()
+        collected = larger
+        collectedCapacity *= 2
+    }
+
+    func make(
+        _ instruction: Instruction, _ base: UnsafeMutablePointer<Value>, _ constants: UnsafePointer<Value>,
+        _ pool: UnsafePointer<Int32>
+    ) -> Value {
+        let start = collectedCount
+        let count = instruction.op == .makeObject ? Int(instruction.b) * 2 : Int(instruction.b)
+        for index in 0..<count {
+            let number = pool[Int(instruction.c) + index]
+            collect(number >= 0 ? base[Int(number)] : constants[Int(~number)])
+        }
+        collectedCount = start
+        let values = UnsafeMutableBufferPointer(start: collected + start, count: count)
+        switch instruction.op {
+        case .makeArray: return arena.array(UnsafeBufferPointer(values))
+        case .makeSet: return arena.set(values)
+        default:
+            var conflict = false
+            return arena.object(pairs: values, lastWins: true, conflict: &conflict)
+        }
+    }
+
+    func endCollection(_ instruction: Instruction, from start: Int) throws(RegoError) -> Value {
+        let count = collectedCount - start
+        budget &-= count
+        try checkLimits()
+        collectedCount = start
+        let value = try collection(instruction, from: start, count)
+        if arena.isTooDeep { try checkLimits() }
+        return value
+    }
+
+    func collection(
+        _ instruction: Instruction, from start: Int, _ count: Int
+    ) throws(RegoError) -> Value {
+        let values = UnsafeMutableBufferPointer(start: collected + start, count: count)
+        switch instruction.op {
+        case .endArray: return arena.array(UnsafeBufferPointer(values))
+        case .endSet: return arena.set(values)
+        case .endTree:
+            guard let tree = Documents.tree(values, arena) else { throw objectConflict(instruction.c) }
+            return tree
+        default:
+            var conflict = false
+            let object = arena.object(pairs: values, conflict: &conflict)
+            if conflict { throw objectConflict(instruction.c) }
+            return object
+        }
+    }
+
+    func objectConflict(_ rule: Int32) -> RegoError {
+        let place = rule >= 0 ? program.places[Int(rule)] : nil
+        return RegoError(
+            code: "eval_conflict_error", message: "object keys must be unique", file: place?.file ?? "",
+            row: place?.row ?? 0, column: place?.column ?? 0)
+    }
+}
