@@ -36,6 +36,8 @@ public struct PacketFacts: Sendable {
     public let hook: PacketHook
     /// The interface it came in by; 0 for locally generated packets.
     public let inputInterface: UInt32
+    /// The interface it will leave by; 0 in the input hook.
+    public let outputInterface: UInt32
     /// The uid of the sending socket's creator, where the kernel knows one.
     public let uid: UInt32?
     /// Whether the kernel has yet to write the transport checksum (`NFQA_SKB_CSUMNOTREADY`).
@@ -49,12 +51,13 @@ public struct PacketFacts: Sendable {
 
     /// Facts from the kernel.
     public init(
-        reference: PacketReference, hook: PacketHook, inputInterface: UInt32, uid: UInt32?, checksumNotReady: Bool,
-        isSegmentBatch: Bool, isTruncated: Bool, segmentQueue: UInt16
+        reference: PacketReference, hook: PacketHook, inputInterface: UInt32, outputInterface: UInt32, uid: UInt32?,
+        checksumNotReady: Bool, isSegmentBatch: Bool, isTruncated: Bool, segmentQueue: UInt16
     ) {
         self.reference = reference
         self.hook = hook
         self.inputInterface = inputInterface
+        self.outputInterface = outputInterface
         self.uid = uid
         self.checksumNotReady = checksumNotReady
         self.isSegmentBatch = isSegmentBatch

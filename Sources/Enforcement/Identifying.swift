@@ -44,7 +44,8 @@ extension EnforcementEngine where Resolver: ~Copyable {
             inode: owner.inode)
     }
 
-    /// Names the agent that a packet goes to: by the socket that takes it in the input hook, else by the address.
+    /// Names the agent that a packet goes to: by the socket that takes it in the input hook, else by the interface that it
+    /// will leave by and its destination address.
     mutating func identify(towards arrival: Arrival) -> PacketIdentity {
         let flow = arrival.packet.flow
         if arrival.facts.hook == .input {
@@ -55,9 +56,10 @@ extension EnforcementEngine where Resolver: ~Copyable {
             else { return PacketIdentity(identification: .nobody(.noSocket), uid: nil, cgroup: nil, path: nil) }
             return name(&owner, arrival)
         }
-        let agent = snapshot.agents.agent(ofSource: flow.destination)
         return PacketIdentity(
-            identification: agent.map { .agent($0) } ?? .nobody(.noMatch), uid: nil, cgroup: nil, path: nil)
+            identification: snapshot.agents.identify(
+                interface: arrival.facts.outputInterface, source: flow.destination),
+            uid: nil, cgroup: nil, path: nil)
     }
 
     /// A sentence for a refusal without identity.

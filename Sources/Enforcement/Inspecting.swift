@@ -47,7 +47,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
         _ slot: FlowSlot, _ inspection: inout Inspection, _ arrival: Arrival, _ header: TCPHeader, _ payload: RawSpan,
         _ bytes: RawSpan, effects: inout Effects
     ) -> InspectionResult {
-        acknowledge(slot, &inspection, arrival)
+        acknowledge(slot, &inspection, arrival, header)
         if passesUnread(slot, &inspection, header, payload) {
             effects.accept(arrival.facts.reference, mark: .undecided)
             return .proceed
@@ -55,14 +55,19 @@ extension EnforcementEngine where Resolver: ~Copyable {
         if inspection.isFinished {
             return finish(slot, &inspection, arrival, header, payload, bytes, effects: &effects)
         }
-        if arrival.facts.isSegmentBatch {
-            // What is judged leaves with our copy, and a copy of several segments at once has no right checksums: the
-            // kernel takes the batch apart first.
+        if mustBeSegmented(inspection, arrival) {
+            let end = inspection.stream.offset(of: header.sequence) + payload.byteCount
+            inspection.requeuedEnd = max(inspection.requeuedEnd, end)
             effects.requeue(arrival.facts.reference, to: arrival.facts.segmentQueue)
             return .proceed
         }
         do throws(ReassemblyError) {
             try inspection.stream.insert(header.sequence, payload)
+        } catch .full where inspection.stream.offset(of: header.sequence) > inspection.stream.end {
+            // Too far ahead of a hole to be kept: as good as lost, and TCP sends it again. The time limit counts on.
+            counters.deferred &+= 1
+            effects.drop(arrival.facts.reference)
+            return .proceed
         } catch {
             return .refuse(Self.reassemblyRefusal(error))
         }
@@ -72,6 +77,15 @@ extension EnforcementEngine where Resolver: ~Copyable {
         schedule(slot, inspection, hasProgress: inspection.stream.start > start, clock: arrival.clock)
         release(slot, &inspection, arrival, header, bytes, effects: &effects)
         return .proceed
+    }
+
+    /// Whether a packet has to go to the queue for segments first. What is judged leaves with our copy, and a copy of several
+    /// segments at once has no right checksums: the kernel takes a batch apart. What follows a batch goes the same way, or it
+    /// would overtake.
+    private func mustBeSegmented(_ inspection: borrowing Inspection, _ arrival: Arrival) -> Bool {
+        arrival.facts.isSegmentBatch
+            || arrival.facts.reference.queue != arrival.facts.segmentQueue
+                && inspection.stream.end < inspection.requeuedEnd
     }
 
     /// Sets the flow's deadline: a message that has begun must become complete in time, counted from its first byte.
@@ -126,14 +140,14 @@ extension EnforcementEngine where Resolver: ~Copyable {
             }
         }
         inspection.held = kept
+        let stale = inspection.stream.staleByteCount(of: header.sequence)
         if end <= start {
-            acceptCopy(arrival, bytes, mark: .undecided, effects: &effects)
+            acceptCopy(arrival, bytes, dropping: stale, effects: &effects)
         } else if kept.count < limits.heldPacketCount {
             counters.held &+= 1
-            copy(arrival, bytes)
+            let count = copy(arrival, bytes, dropping: stale)
             inspection.held.append(
-                HeldPacket(
-                    reference: arrival.facts.reference, bytes: Array(scratch[..<arrival.packet.byteCount]), end: end))
+                HeldPacket(reference: arrival.facts.reference, bytes: Array(scratch[..<count]), end: end))
         } else {
             // A local sender stalls while its packets are held; dropped ones it sends again. We have our copy.
             counters.deferred &+= 1
@@ -179,7 +193,8 @@ extension EnforcementEngine where Resolver: ~Copyable {
             if arrival.facts.isSegmentBatch {
                 effects.requeue(arrival.facts.reference, to: arrival.facts.segmentQueue)
             } else {
-                acceptCopy(arrival, bytes, mark: .undecided, effects: &effects)
+                acceptCopy(
+                    arrival, bytes, dropping: inspection.stream.staleByteCount(of: header.sequence), effects: &effects)
             }
         } else {
             effects.accept(arrival.facts.reference, mark: .undecided)
@@ -187,14 +202,20 @@ extension EnforcementEngine where Resolver: ~Copyable {
         return .proceed
     }
 
-    /// Forgets judged bytes that the server has acknowledged. The kernel is asked only while there are some.
-    private mutating func acknowledge(_ slot: FlowSlot, _ inspection: inout Inspection, _ arrival: Arrival) {
-        guard inspection.stream.hasJudgedBytes else { return }
+    /// Learns what the server has: those bytes need no comparison, and none of them goes out again. The kernel is asked
+    /// where that matters: for the fast path, for a segment that comes again, and before too much is kept.
+    private mutating func acknowledge(
+        _ slot: FlowSlot, _ inspection: inout Inspection, _ arrival: Arrival, _ header: TCPHeader
+    ) {
         if flows[slot].isForwarded {
             inspection.stream.acknowledge(upTo: inspection.stream.offset(of: flows[slot].acknowledged))
-        } else if let count = resolver.bytesAcknowledged(on: arrival.packet.flow) {
-            inspection.stream.acknowledge(upTo: Int(clamping: count))
+            return
         }
+        let isOld = inspection.stream.offset(of: header.sequence) < inspection.stream.start
+        guard isOld || inspection.stream.needsAcknowledgment || flows[slot].phase == .judged,
+            let count = resolver.bytesAcknowledged(on: arrival.packet.flow)
+        else { return }
+        inspection.stream.acknowledge(upTo: Int(clamping: count))
     }
 
     /// The flow's inspection, or a new one.
@@ -213,28 +234,30 @@ extension EnforcementEngine where Resolver: ~Copyable {
         return nil
     }
 
-    /// Copies a packet into `scratch`, checksums complete.
-    private mutating func copy(_ arrival: Arrival, _ bytes: RawSpan) {
+    /// Copies a packet into `scratch`, checksums complete, without the first `stale` bytes of its payload; returns its length.
+    private mutating func copy(_ arrival: Arrival, _ bytes: RawSpan, dropping stale: Int) -> Int {
         let count = arrival.packet.byteCount
         scratch.withUnsafeMutableBytes { target in
             bytes.extracting(0..<count).withUnsafeBytes { source in
                 UnsafeMutableRawBufferPointer(rebasing: target[..<count]).copyMemory(from: source)
             }
         }
-        if arrival.facts.checksumNotReady {
-            var span = scratch.mutableSpan
-            var raw = span.mutableBytes
-            Checksum.write(arrival.packet, into: &raw)
-        }
+        var span = scratch.mutableSpan
+        var raw = span.mutableBytes
+        // A segment that was inspected is TCP and parses, so trimming it cannot fail.
+        if stale > 0, let trimmed = try? arrival.packet.trimming(stale, in: &raw) { return trimmed.byteCount }
+        if arrival.facts.checksumNotReady { Checksum.write(arrival.packet, into: &raw) }
+        return count
     }
 
-    /// Accepts a packet with our copy of it: what was judged is what leaves, whatever its sender does to the page.
+    /// Accepts a packet with our copy of it: what was judged is what leaves, whatever its sender does to the page. What the
+    /// server has already is left out: those bytes can be compared no more.
     private mutating func acceptCopy<Effects: EnforcementEffects & ~Copyable>(
-        _ arrival: Arrival, _ bytes: RawSpan, mark: VerdictMark, effects: inout Effects
+        _ arrival: Arrival, _ bytes: RawSpan, dropping stale: Int, effects: inout Effects
     ) {
-        copy(arrival, bytes)
+        let count = copy(arrival, bytes, dropping: stale)
         effects.accept(
-            arrival.facts.reference, mark: mark, bytes: scratch.span.bytes.extracting(0..<arrival.packet.byteCount))
+            arrival.facts.reference, mark: .undecided, bytes: scratch.span.bytes.extracting(0..<count))
     }
 
     private static func reassemblyRefusal(_ error: ReassemblyError) -> Refusal {

@@ -20,6 +20,8 @@ struct Inspection {
     var application = Application.undetermined
     /// Packets that wait for the rest of a message.
     var held: [HeldPacket] = []
+    /// The stream offset behind the last byte that went to the queue for segments.
+    var requeuedEnd = 0
     /// The server name that was allowed; a second ClientHello must name the same.
     var host: String?
     /// Whether the second flight was seen to be no ClientHello; only the acknowledgment is awaited.

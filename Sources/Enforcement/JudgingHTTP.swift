@@ -24,11 +24,10 @@ extension EnforcementEngine where Resolver: ~Copyable {
                 return nil
             case .head(let head):
                 if let refusal = decide(slot, head, inspection, arrival, effects: &effects) { return refusal }
-                do throws(ReassemblyError) {
-                    try inspection.stream.judge(upTo: inspection.stream.start + head.byteCount)
-                } catch {
-                    return Refusal(.reassembly, text: "more request heads than are kept without an acknowledgment")
-                }
+                if let refusal = settle(head.byteCount, &inspection) { return refusal }
+            case .framing(let byteCount, _):
+                // Sent again with other sizes, it would make the server find other requests than we did.
+                if let refusal = settle(byteCount, &inspection) { return refusal }
             case .body(let byteCount, _):
                 inspection.stream.pass(upTo: inspection.stream.start + byteCount)
             case .tunnel:

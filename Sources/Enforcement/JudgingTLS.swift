@@ -87,12 +87,12 @@ extension EnforcementEngine where Resolver: ~Copyable {
     }
 
     /// Keeps the judged bytes for comparison.
-    private func settle(_ byteCount: Int, _ inspection: inout Inspection) -> Refusal? {
+    func settle(_ byteCount: Int, _ inspection: inout Inspection) -> Refusal? {
         do throws(ReassemblyError) {
             try inspection.stream.judge(upTo: inspection.stream.start + byteCount)
             return nil
         } catch {
-            return Refusal(.reassembly, text: "more bytes than are kept before a decision")
+            return Refusal(.reassembly, text: "more judged bytes than are kept until the server acknowledges them")
         }
     }
 

@@ -16,11 +16,13 @@ public enum ReassemblyError: Error, Hashable, Sendable {
 ///
 /// The caller reads `start ..< end` and then says of bytes that they were *judged* (kept aside, so that a retransmission is
 /// compared with them, until the server has acknowledged them) or *passed* (a message's body: not kept). A byte left of
-/// `start` is never read again; one that belongs to a judged piece must be the same as before. Nothing is allocated for a
-/// connection before its first byte.
+/// `start` is never read again; one that belongs to a judged piece must be the same as before; one left of `acknowledged`
+/// can be compared no more, and the server wants it no more. Nothing is allocated for a connection before its first byte.
 public struct StreamReassembler: Sendable {
     /// The offset of the first byte that is neither judged nor passed.
     public private(set) var start = 0
+    /// The offset behind the last byte that the server is known to have.
+    public private(set) var acknowledged = 0
     /// The most bytes that are kept, of each part.
     public let byteLimit: Int
 
@@ -58,6 +60,11 @@ public struct StreamReassembler: Sendable {
         startSequence.advanced(by: offset - start)
     }
 
+    /// How many bytes of a segment that begins at `sequence` the server has already.
+    public func staleByteCount(of sequence: SequenceNumber) -> Int {
+        max(0, acknowledged - offset(of: sequence))
+    }
+
     /// Whether judged bytes wait for the server's acknowledgment.
     public var hasJudgedBytes: Bool { !judged.isEmpty }
 
@@ -65,13 +72,18 @@ public struct StreamReassembler: Sendable {
     public var judgedEnd: Int { judged.last?.end ?? 0 }
 
     /// How many bytes of judged pieces are kept.
-    public var judgedByteCount: Int { judged.reduce(0) { $0 + $1.bytes.count } }
+    public private(set) var judgedByteCount = 0
+
+    /// Whether so much is kept of judged pieces that it is worth asking what the server has.
+    public var needsAcknowledgment: Bool {
+        judgedByteCount > Self.unaskedByteCount || judged.count > Self.unaskedPieceCount
+    }
 
     /// Takes a segment. After an error the stream is of no further use: the flow is refused.
     public mutating func insert(_ sequence: SequenceNumber, _ payload: RawSpan) throws(ReassemblyError) {
         let offset = offset(of: sequence)
         let segmentEnd = offset + payload.byteCount
-        for piece in judged { try Self.compare(piece.offset, piece.bytes, offset, payload) }
+        try compareJudged(offset, payload)
         guard segmentEnd > start, payload.byteCount > 0 else { return }
         try Self.compare(start, kept, offset, payload)
         for piece in pending { try Self.compare(piece.offset, piece.bytes, offset, payload) }
@@ -90,8 +102,7 @@ public struct StreamReassembler: Sendable {
 
     /// Throws `.conflict` where a segment differs from what was judged; takes nothing from it.
     public func verify(_ sequence: SequenceNumber, _ payload: RawSpan) throws(ReassemblyError) {
-        let offset = offset(of: sequence)
-        for piece in judged { try Self.compare(piece.offset, piece.bytes, offset, payload) }
+        try compareJudged(offset(of: sequence), payload)
     }
 
     /// The bytes from `start` to `end`.
@@ -105,12 +116,13 @@ public struct StreamReassembler: Sendable {
     public mutating func judge(upTo offset: Int) throws(ReassemblyError) {
         let count = min(offset, end) - start
         guard count > 0 else { return }
-        guard judgedByteCount + count <= byteLimit, judged.count < Self.pieceLimit else { throw .full }
+        guard judgedByteCount + count <= byteLimit, judged.count < Self.judgedPieceLimit else { throw .full }
         if let last = judged.last, last.end == start {
             judged[judged.count - 1].bytes.append(contentsOf: kept[..<count])
         } else {
             judged.append(Piece(offset: start, bytes: Array(kept[..<count])))
         }
+        judgedByteCount += count
         advance(by: count)
     }
 
@@ -124,7 +136,13 @@ public struct StreamReassembler: Sendable {
 
     /// The server has acknowledged everything before `offset`: no retransmission of it can matter.
     public mutating func acknowledge(upTo offset: Int) {
-        while let first = judged.first, first.end <= offset { judged.removeFirst() }
+        acknowledged = max(acknowledged, offset)
+        var count = 0
+        while count < judged.count, judged[count].end <= offset {
+            judgedByteCount -= judged[count].bytes.count
+            count += 1
+        }
+        if count > 0 { judged.removeFirst(count) }
     }
 
     private mutating func advance(by count: Int) {
@@ -144,6 +162,21 @@ public struct StreamReassembler: Sendable {
                 moved = true
                 break
             }
+        }
+    }
+
+    /// Throws `.conflict` where a segment differs from a judged piece. The pieces lie in order of their offsets.
+    private func compareJudged(_ offset: Int, _ payload: RawSpan) throws(ReassemblyError) {
+        guard let last = judged.last, offset < last.end else { return }
+        var low = 0
+        var high = judged.count
+        while low < high {
+            let middle = (low + high) / 2
+            if judged[middle].end <= offset { low = middle + 1 } else { high = middle }
+        }
+        while low < judged.count, judged[low].offset < offset + payload.byteCount {
+            try Self.compare(judged[low].offset, judged[low].bytes, offset, payload)
+            low += 1
         }
     }
 
@@ -168,6 +201,12 @@ public struct StreamReassembler: Sendable {
         }
     }
 
-    /// Pieces kept ahead of a hole, and judged ones: more is no ordinary connection's beginning.
+    /// Pieces kept ahead of a hole: more is no ordinary connection's beginning.
     private static let pieceLimit = 64
+    /// Judged bytes and pieces below which keeping them is cheaper than asking the kernel.
+    private static let unaskedByteCount = 2048
+    private static let unaskedPieceCount = 16
+    /// Judged pieces that the server has not acknowledged: a chunked body leaves one a chunk, and a fast sender has some
+    /// hundreds of segments under way.
+    private static let judgedPieceLimit = 2048
 }

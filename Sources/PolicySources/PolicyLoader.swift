@@ -50,14 +50,23 @@ public struct LoadedPolicy: Sendable {
 }
 
 extension PolicyLoadError {
-    /// What the compiler said.
+    /// What the compiler said. What it says twice of one line, once in more words, is said once.
     init(_ errors: RegoErrors, in directory: PolicyDirectory) {
-        self.init(
-            errors.errors.map { error in
-                PolicyProblem(
-                    file: error.file.isEmpty ? directory.path : error.file, line: error.row > 0 ? error.row : nil,
-                    message: error.message)
-            })
+        let problems = errors.errors.map { error in
+            PolicyProblem(
+                file: error.file.isEmpty ? directory.path : error.file, line: error.row > 0 ? error.row : nil,
+                message: error.message)
+        }
+        var distinct: [PolicyProblem] = []
+        for (index, problem) in problems.enumerated() {
+            let isSaidBetter = problems.enumerated().contains { other in
+                other.element.file == problem.file && other.element.line == problem.line
+                    && other.element.message.hasPrefix(problem.message)
+                    && (other.element.message != problem.message || other.offset < index)
+            }
+            if !isSaidBetter { distinct.append(problem) }
+        }
+        self.init(distinct)
     }
 }
 

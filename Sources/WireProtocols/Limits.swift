@@ -22,6 +22,8 @@ public enum Limits {
     static let trailerBytes = 8192
     /// Hexadecimal digits of a chunk size: 60 bits, so that no sum of sizes in a flow overflows.
     static let chunkSizeDigits = 15
+    /// Bytes of a chunk below which its content counts as framing: keeping it costs less than a piece of its own.
+    static let smallChunkBytes = 64
     /// Decimal digits of a Content-Length: below 2^63.
     static let contentLengthDigits = 18
 

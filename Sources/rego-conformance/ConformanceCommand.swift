@@ -11,13 +11,25 @@ struct ConformanceCommand: ParsableCommand {
         abstract: "Run a directory of OPA compliance cases and print what passed.")
 
     @Argument(help: "Directory of folders of case files (*.json).")
-    var directory: String
+    var directory: String?
+
+    @Flag(help: "Answer queries, a JSON object a line, from standard input instead (for differential tests).")
+    var lines = false
 
     @Flag(help: "Print one JSON object instead of text.")
     var json = false
 
     @Option(help: "Run only folders whose name contains this.")
     var only: String?
+
+    @Option(help: "Compare errors of modules with OPA's: a JSON array of {note, module, error}.")
+    var moduleErrors: String?
+
+    @Option(help: "The same, with the old syntax: every module must be refused.")
+    var parseErrors: String?
+
+    @Flag(help: "With --module-errors: list what differs.")
+    var differences = false
 
     /// Folders that are left out, with the reason.
     static let leftOut: [(name: String, reason: String)] = [
@@ -35,6 +47,35 @@ struct ConformanceCommand: ParsableCommand {
     }
 
     mutating func run() throws {
+        if lines {
+            while let line = readLine() {
+                print(LineAnswer.answer(Array(line.utf8)))
+                fflush(nil)
+            }
+            return
+        }
+        var isGood = true
+        if let moduleErrors {
+            let (agreement, place, text) = try scoreErrors(moduleErrors).percentages
+            if agreement < 99.5 || place < 98 || text < 90 { isGood = false }
+        }
+        if let parseErrors, try scoreErrors(parseErrors).percentages.agreement < 100 { isGood = false }
+        if let directory { try runCases(directory) }
+        if !isGood { throw ExitCode(1) }
+    }
+
+    private func scoreErrors(_ file: String) throws -> ModuleErrorScore {
+        guard let bytes = FileManager.default.contents(atPath: file) else {
+            throw ValidationError("\(file): cannot be read")
+        }
+        var score = ModuleErrorScore()
+        for item in try ModuleErrorScore.items(json: Array(bytes)) { score.add(item) }
+        if differences { for text in score.differences { print(text + "\n----") } }
+        print(score.summary)
+        return score
+    }
+
+    private func runCases(_ directory: String) throws {
         let manager = FileManager.default
         let folders = try manager.contentsOfDirectory(atPath: directory).sorted()
         var passed = 0

@@ -166,7 +166,8 @@ extension PacketFacts {
     init(_ facts: QueuedPacketFacts, segmentQueue: UInt16) {
         self.init(
             reference: PacketReference(queue: facts.queue, id: facts.id, mark: facts.mark),
-            hook: PacketHook(rawValue: facts.hook) ?? .forward, inputInterface: facts.inputInterface, uid: facts.uid,
+            hook: PacketHook(rawValue: facts.hook) ?? .forward, inputInterface: facts.inputInterface,
+            outputInterface: facts.outputInterface, uid: facts.uid,
             checksumNotReady: facts.checksumNotReady, isSegmentBatch: facts.isGSO, isTruncated: facts.isTruncated,
             segmentQueue: segmentQueue)
     }

@@ -107,13 +107,15 @@ final class ClosurePolicy: PolicyEngine {
     }
 }
 
-/// One engine with one agent `bot` (cgroup 7) at 198.18.0.2 and a guest `box` behind 198.18.5.0/24, and a policy that
+/// One engine with one agent `bot` (cgroup 7) at 198.18.0.2, a guest `box` behind 198.18.5.0/24, a guest `tap` behind
+/// interface 9, and a policy that
 /// allows `good.example` to begin and to be named.
 struct Bench: ~Copyable {
     static let client = IPAddress(v4: 0xC612_0002)
     static let server = IPAddress(v4: 0xC612_0001)
     static let guest = IPAddress(v4: 0xC612_0505)
     static let bot = Agent(id: "bot", labels: [:], selectors: [])
+    static let tap = Agent(id: "tap", labels: [:], selectors: [.interface("tap0")])
     static let box = Agent(
         id: "box", labels: [:], selectors: IPPrefix("198.18.5.0/24").map { [.source($0)] } ?? [])
 
@@ -137,7 +139,8 @@ struct Bench: ~Copyable {
             resolver.owners[key] = SocketOwner(cgroup: cgroup, cookie: nil, uid: 1001, inode: 1)
         }
         let snapshot = EnforcementSnapshot(
-            agents: try AgentTable([Self.bot, Self.box]), policy: ClosurePolicy(policy), resolvers: [Self.server],
+            agents: try AgentTable([Self.bot, Self.box, Self.tap]).withInterfaces(["tap0": 9]),
+            policy: ClosurePolicy(policy), resolvers: [Self.server],
             listen: listen, deny: deny)
         var limits = limits
         limits.flowCount = min(limits.flowCount, 1024)
@@ -152,12 +155,15 @@ struct Bench: ~Copyable {
 
     /// Gives the engine one packet and returns its verdict, nil while it is held.
     mutating func send(
-        _ bytes: [UInt8], hook: PacketHook = .output, isBatch: Bool = false, isTruncated: Bool = false
+        _ bytes: [UInt8], hook: PacketHook = .output, queue: UInt16 = 100, outputInterface: UInt32 = 4,
+        isBatch: Bool = false,
+        isTruncated: Bool = false
     ) -> Verdict? {
-        let reference = PacketReference(queue: 100, id: nextID)
+        let reference = PacketReference(queue: queue, id: nextID)
         nextID += 1
         let facts = PacketFacts(
-            reference: reference, hook: hook, inputInterface: hook == .output ? 0 : 3, uid: nil,
+            reference: reference, hook: hook, inputInterface: hook == .output ? 0 : 3, outputInterface: outputInterface,
+            uid: nil,
             checksumNotReady: false,
             isSegmentBatch: isBatch, isTruncated: isTruncated, segmentQueue: 200)
         engine.handle(facts, bytes.span.bytes, clock: clock, effects: &effects)

@@ -99,6 +99,36 @@ import Testing
         #expect(after.effects.outcomes.last?.decision.reason == .reassembly)
     }
 
+    @Test("lets nothing out again that the server has, whatever it now says")
+    func stale() throws {
+        var bench = try Bench()
+        var client = Client()
+        _ = bench.send(client.synchronize())
+        let hello = Messages.hello("good.example")
+        _ = bench.send(client.segment(hello))
+        bench.acknowledged.count = UInt64(hello.count)
+        let other = client.segment(Messages.hello("evil.example"))
+        #expect(bench.send(other) == .acceptCopy(.undecided, client.segment([])), "only its header")
+        #expect(bench.effects.outcomes.count == 1)
+    }
+
+    @Test("refuses a chunked body whose sizes come again with other values")
+    func chunkFraming() throws {
+        var bench = try Bench()
+        var client = Client()
+        _ = bench.send(client.synchronize())
+        _ = bench.send(client.say(Messages.request("good.example", "Transfer-Encoding: chunked\r\n")))
+        let content = String(repeating: "x", count: 100)
+        let chunk = client.segment(Array("64\r\n\(content)\r\n".utf8))
+        #expect(bench.send(chunk) == .acceptCopy(.undecided, chunk))
+        #expect(bench.send(chunk) == .acceptCopy(.undecided, chunk), "as it was")
+        let content2 = client.segment(Array("64\r\n\(String(repeating: "y", count: 100))\r\n".utf8))
+        #expect(bench.send(content2) == .acceptCopy(.undecided, content2), "content is the client's affair")
+        let smuggled = "0\r\n\r\nGET / HTTP/1.1\r\nHost: bad.example\r\n\r\n"
+        #expect(bench.send(client.segment(Array(smuggled.utf8))) == .accept(.refused))
+        #expect(bench.effects.outcomes.last?.decision.reason == .reassembly)
+    }
+
     @Test("refuses a second hello that names another server")
     func secondHello() throws {
         var bench = try Bench { input in
@@ -154,6 +184,33 @@ import Testing
         #expect(bench.send(client.segment(Messages.hello("good.example")), isBatch: true) == .requeue(200))
         #expect(bench.effects.outcomes.isEmpty)
         #expect(bench.send(client.segment([1]), isTruncated: true) == .drop)
+    }
+
+    @Test("keeps the order of a stream whose batches are taken apart")
+    func segmentOrder() throws {
+        var bench = try Bench()
+        var client = Client()
+        _ = bench.send(client.synchronize())
+        let hello = Messages.hello("good.example")
+        let (first, second) = (client.segment(Array(hello[..<80])), client.segment(Array(hello[80...]), at: 80))
+        #expect(bench.send(first, isBatch: true) == .requeue(200))
+        #expect(bench.send(second) == .requeue(200), "it would overtake")
+        #expect(bench.send(first, queue: 200) == nil, "held")
+        #expect(bench.send(second, queue: 200) == .acceptCopy(.undecided, second))
+        #expect(bench.effects.outcomes.map(\.decision.reason) == [.allowed])
+    }
+
+    @Test("takes what is too far ahead of a hole for lost, and refuses nobody for it")
+    func farAhead() throws {
+        var bench = try Bench()
+        var client = Client()
+        _ = bench.send(client.synchronize())
+        let hello = Messages.hello("good.example")
+        #expect(bench.send(client.segment([1], at: 1 << 20)) == .drop)
+        for number in 0..<100 { _ = bench.send(client.segment([1], at: 1000 + number * 2)) }
+        #expect(bench.effects.outcomes.isEmpty)
+        let whole = client.segment(hello)
+        #expect(bench.send(whole) == .acceptCopy(.undecided, whole))
     }
 
     @Test("names nobody for a socket that the kernel does not know, and refuses")
@@ -218,6 +275,17 @@ import Testing
         }
     }
 
+    @Test("knows a guest that is listed under listen: by the interface towards it")
+    func inboundToInterface() throws {
+        let anyone = try #require(IPPrefix("0.0.0.0/0"))
+        let rule = ListenRule(agent: "tap", port: 443, transport: .tcp, sources: [anyone])
+        for (interface, verdict) in [(UInt32(9), Verdict.accept(.allowed)), (4, .accept(.refused))] {
+            var bench = try Bench(listen: [rule])
+            var outsider = Client()
+            #expect(bench.send(outsider.synchronize(), hook: .forward, outputInterface: interface) == verdict)
+        }
+    }
+
     @Test("allocates nothing for a packet that needs no new decision")
     func allocations() throws {
         var bench = try Bench()
@@ -229,7 +297,7 @@ import Testing
         let packet = client.segment([23, 3, 3, 0, 9])
         bench.effects.verdicts.reserveCapacity(5000)
         let facts = PacketFacts(
-            reference: PacketReference(queue: 1, id: 1), hook: .output, inputInterface: 0, uid: nil,
+            reference: PacketReference(queue: 1, id: 1), hook: .output, inputInterface: 0, outputInterface: 4, uid: nil,
             checksumNotReady: false, isSegmentBatch: false, isTruncated: false, segmentQueue: 2)
         bench.engine.handle(facts, packet.span.bytes, clock: bench.clock, effects: &bench.effects)
         let before = allocation_count()

@@ -74,6 +74,36 @@ import Testing
         #expect(stream.end == 3)
     }
 
+    @Test("knows which bytes of a segment the server has already")
+    func stale() throws {
+        var stream = StreamReassembler(first: first, byteLimit: 100)
+        try insert(&stream, at: 0, [1, 2, 3, 4])
+        try stream.judge(upTo: 4)
+        stream.acknowledge(upTo: 3)
+        stream.acknowledge(upTo: 2)
+        #expect(stream.staleByteCount(of: first) == 3)
+        #expect(stream.staleByteCount(of: first.advanced(by: 2)) == 1)
+        #expect(stream.staleByteCount(of: first.advanced(by: 3)) == 0)
+        #expect(stream.staleByteCount(of: first.advanced(by: 50)) == 0)
+    }
+
+    @Test("compares with every judged piece, however many there are")
+    func judgedPieces() throws {
+        var stream = StreamReassembler(first: first, byteLimit: 10_000)
+        for number in 0..<500 {
+            try insert(&stream, at: number * 4, [UInt8(number & 255), 1])
+            try stream.judge(upTo: number * 4 + 2)
+            stream.pass(upTo: number * 4 + 4)
+        }
+        #expect(stream.judgedByteCount == 1000)
+        stream.acknowledge(upTo: 400)
+        #expect(stream.judgedByteCount == 800)
+        for number in 100..<500 {
+            try insert(&stream, at: number * 4, [UInt8(number & 255), 1, 77, 78])
+            #expect(throws: ReassemblyError.conflict) { try insert(&stream, at: number * 4 - 1, [9, 9, 2]) }
+        }
+    }
+
     @Test("passes over a body, also ahead of what is there, and reads on behind it")
     func body() throws {
         var stream = StreamReassembler(first: first, byteLimit: 100)

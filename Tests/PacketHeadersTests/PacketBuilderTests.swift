@@ -57,6 +57,33 @@ import Testing
         #expect(ChecksumTests.isValid(packet, in: buffer))
     }
 
+    @Test(
+        "a trimmed segment begins where its receiver wants it to, with right checksums; an empty one stays old",
+        arguments: [("198.18.0.1", "198.18.0.2"), ("fd00::1", "fd00::2")])
+    func trimming(source: String, destination: String) throws {
+        let cases: [(TCPFlags, drop: Int, sequence: UInt32, rest: [UInt8])] = [
+            ([.psh, .ack], 2, 9, [3, 4, 5]), ([.psh, .ack], 5, 7, []), ([.psh, .ack], 9, 7, []),
+            ([.fin, .ack], 5, 12, []), ([.ack], 0, 7, [1, 2, 3, 4, 5]),
+        ]
+        for (flags, drop, sequence, rest) in cases {
+            var buffer = [UInt8](repeating: 0, count: 80)
+            var span = buffer.mutableSpan
+            var raw = span.mutableBytes
+            let payload: [UInt8] = [1, 2, 3, 4, 5]
+            let written = try PacketBuilder.writeSegment(
+                flow: try Self.flow(source, destination), sequence: SequenceNumber(rawValue: 7),
+                acknowledgment: SequenceNumber(rawValue: 9), flags: flags, payload: payload.span.bytes, into: &raw)
+            let whole = try Packet(parsing: raw.bytes.extracting(0..<written))
+            let trimmed = try whole.trimming(drop, in: &raw)
+            let packet = try PacketTests.parse(Array(buffer[..<trimmed.byteCount]))
+            #expect(packet == trimmed)
+            #expect(packet.tcp?.sequence.rawValue == sequence)
+            #expect(packet.tcp?.flags == flags)
+            #expect(Array(buffer[packet.payload.range]) == rest)
+            #expect(ChecksumTests.isValid(packet, in: buffer))
+        }
+    }
+
     @Test("refuses a buffer that is too small and addresses of two families")
     func refuses() throws {
         let small = try Self.flow("fd00::1", "fd00::2")

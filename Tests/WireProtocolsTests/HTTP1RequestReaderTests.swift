@@ -22,7 +22,7 @@ import Testing
                     let authority = head.authority(in: rest)?.description ?? "-"
                     result.append("\(head.method(in: rest)) \(authority) \(head.path(in: rest))")
                     position += head.byteCount
-                case .body(let byteCount, _): position += byteCount
+                case .body(let byteCount, _), .framing(let byteCount, _): position += byteCount
                 case .tunnel: return result + ["tunnel"]
                 }
             }
@@ -196,6 +196,32 @@ import Testing
         #expect(second.upgrade.isEmpty)
     }
 
+    @Test("tells a chunked body's framing from its content; small chunks count as framing")
+    func framing() throws {
+        let content = String(repeating: "x", count: 64)
+        let text = Self.chunkedHead + "40\r\n\(content)\r\n3\r\nabc\r\n41\r\ny\(content)\r\n0\r\nA: b\r\n\r\n"
+        let bytes = Array(text.utf8)
+        var reader = HTTP1RequestReader()
+        guard case .head(let head) = try reader.next(bytes.span.bytes) else { throw WireError.truncated(needed: 0) }
+        var position = head.byteCount
+        var events: [HTTP1RequestReader.Event] = []
+        while position < bytes.count {
+            let event = try reader.next(bytes.span.bytes.extracting(position..<bytes.count))
+            events.append(event)
+            switch event {
+            case .body(let count, _), .framing(let count, _): position += count
+            case .head, .needMore, .tunnel: position = bytes.count
+            }
+        }
+        #expect(
+            events == [
+                .framing(byteCount: 4, isLast: false), .body(byteCount: 64, isLast: false),
+                .framing(byteCount: 2 + 3 + 5 + 4, isLast: false), .body(byteCount: 65, isLast: false),
+                .framing(byteCount: 2 + 3 + 6 + 2, isLast: true),
+            ])
+        #expect(reader.isIdle)
+    }
+
     @Test("spells a request out")
     func facts() throws {
         let text =
@@ -226,7 +252,7 @@ import Testing
                 case .head(let head):
                     position += head.byteCount
                     heads += 1
-                case .body(let byteCount, _): position += byteCount
+                case .body(let byteCount, _), .framing(let byteCount, _): position += byteCount
                 case .needMore, .tunnel: position = stream.count
                 }
             }

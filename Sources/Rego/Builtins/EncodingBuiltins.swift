@@ -4,7 +4,7 @@ extension Builtins {
     static var encodings: [String: BuiltinFunction] {
         [
             "json.marshal": { machine, arguments throws(BuiltinFailure) in
-                let bytes = JSONWriter.bytes(arguments[0])
+                let bytes = JSONWriter.bytes(arguments[0], html: true)
                 try machine.charge(bytes.count / 8)
                 return machine.arena.string(bytes)
             },
@@ -40,6 +40,9 @@ extension Builtins {
             "base64url.decode": { machine, arguments throws(BuiltinFailure) in
                 let bytes = try arguments.bytes(0)
                 try machine.charge(bytes.count / 8)
+                if bytes.last != UInt8(ascii: "="), bytes.count % 4 == 1 {
+                    throw .failed("illegal base64url string: \(String(decoding: bytes, as: UTF8.self))")
+                }
                 guard let decoded = Base64.decode(bytes, url: true, padding: .optional) else {
                     throw .failed("illegal base64 data")
                 }
@@ -74,7 +77,8 @@ extension Builtins {
             "urlquery.encode_object": { machine, arguments throws(BuiltinFailure) in
                 var parts: [(key: Value, values: [Value])] = []
                 for (key, value) in try arguments.object(0).pairs {
-                    guard key.tag == .string else { throw .element(0, arguments[0], key, "string") }
+                    var key = key
+                    if key.tag != .string { key = machine.arena.string(JSONWriter.bytes(key)) }
                     switch value.tag {
                     case .string: parts.append((key, [value]))
                     case .array, .set:

@@ -30,21 +30,50 @@ extension Builtins {
                     }
                 }
                 try machine.charge(1 + arguments[0].count)
-                if !pretty { return machine.arena.string(JSONWriter.bytes(arguments[0])) }
-                let text = JSONWriter.pretty(arguments[0], indent: indent, prefix: prefix)
+                if !pretty { return machine.arena.string(JSONWriter.bytes(arguments[0], html: true)) }
+                let text = JSONWriter.pretty(arguments[0], indent: indent, prefix: prefix, html: true)
                 return machine.arena.string(prefix + text)
             },
             "json.remove": { machine, arguments throws(BuiltinFailure) in
                 let object = try arguments.object(0)
-                var result = object
-                for path in try paths(machine, arguments, 1) { result = try remove(machine, result, path[...]) }
-                return result
+                let tree = PathTree()
+                for path in try paths(machine, arguments, 1) { tree.insert(path) }
+                return try remove(machine, object, tree)
             },
             "json.filter": { machine, arguments throws(BuiltinFailure) in
                 let object = try arguments.object(0)
                 let tree = PathTree()
-                for path in try paths(machine, arguments, 1) { tree.insert(path[...]) }
+                for path in try paths(machine, arguments, 1) { tree.insert(path) }
                 return try filter(machine, object, tree)
+            },
+            "json.verify_schema": { machine, arguments throws(BuiltinFailure) in
+                do throws(JSONSchema.Failure) {
+                    _ = try JSONSchema.read(try schemaDocument(machine, arguments[0]), machine)
+                    return machine.arena.array([.true, .null])
+                } catch {
+                    return machine.arena.array([.false, machine.arena.string("jsonschema: " + error.message)])
+                }
+            },
+            "json.match_schema": { machine, arguments throws(BuiltinFailure) in
+                let schema: JSONSchema
+                let document: Value
+                try machine.charge(16 + arguments[1].count)
+                do throws(JSONSchema.Failure) {
+                    document = try schemaDocument(machine, arguments[0])
+                    schema = try JSONSchema.read(try schemaDocument(machine, arguments[1]), machine)
+                } catch {
+                    throw .failed(error.message)
+                }
+                let arena = machine.arena
+                let problems = try JSONSchemaValidation.problems(document, schema, machine).map { problem in
+                    arena.object([
+                        (arena.string("desc"), arena.string(problem.description)),
+                        (arena.string("error"), arena.string(problem.field + ": " + problem.description)),
+                        (arena.string("field"), arena.string(problem.field)),
+                        (arena.string("type"), arena.string(problem.type)),
+                    ])
+                }
+                return arena.array([Value(problems.isEmpty), arena.array(problems)])
             },
             "json.patch": { machine, arguments throws(BuiltinFailure) in try JSONPatch.apply(machine, arguments) },
             "yaml.marshal": { machine, arguments throws(BuiltinFailure) in
@@ -66,6 +95,21 @@ extension Builtins {
                 return (try? YAMLReader.read(arguments[0].text)) == nil ? .false : .true
             },
         ]
+    }
+
+    /// A document or schema for `json.match_schema`: JSON text, or an object or array as JSON has them.
+    private static func schemaDocument(_ machine: Machine, _ value: Value) throws(JSONSchema.Failure) -> Value {
+        let bytes: [UInt8]
+        switch value.tag {
+        case .string: bytes = value.bytes
+        case .object, .array: bytes = JSONWriter.bytes(value)
+        default: throw JSONSchema.Failure(message: "wrong type, expected string or object")
+        }
+        do throws(RegoError) {
+            return try JSONReader.read(bytes, machine.arena)
+        } catch {
+            throw JSONSchema.Failure(message: "invalid JSON string")
+        }
     }
 
     private static func walk(
@@ -98,71 +142,54 @@ extension Builtins {
         return result
     }
 
-    private static func remove(
-        _ machine: Machine, _ value: Value, _ path: ArraySlice<Value>
-    ) throws(BuiltinFailure) -> Value {
-        guard let key = path.first else { return value }
-        try machine.charge(1 + value.count)
-        let last = path.count == 1
-        switch value.tag {
-        case .object:
-            let place = JSONPatch.place(of: key, in: value)
-            if place < 0 { return value }
-            var pairs = value.pairs
-            if last {
-                pairs.remove(at: place)
-            } else {
-                pairs[place].value = try remove(machine, pairs[place].value, path.dropFirst())
-            }
-            return machine.arena.object(pairs)
-        case .array:
-            guard let index = JSONPatch.index(key), index >= 0, index < value.count else { return value }
-            var elements = value.elements
-            if last {
-                elements.remove(at: index)
-            } else {
-                elements[index] = try remove(machine, elements[index], path.dropFirst())
-            }
-            return machine.arena.array(elements)
-        case .set:
-            var elements = value.elements
-            guard let place = elements.firstIndex(where: { Value.equal($0, key) }) else { return value }
-            if last {
-                elements.remove(at: place)
-            } else {
-                elements[place] = try remove(machine, elements[place], path.dropFirst())
-            }
-            return machine.arena.set(elements)
-        default: return value
-        }
-    }
-
-    /// Paths that share their beginnings.
+    /// Paths that share their beginnings; elements of arrays are named by the text of their index.
     private final class PathTree {
-        var keys: [Value] = []
-        var children: [PathTree] = []
+        private var keys: [Value] = []
+        private var children: [PathTree] = []
         var isEnd = false
 
-        func insert(_ path: ArraySlice<Value>) {
-            guard let key = path.first else {
-                isEnd = true
-                return
+        func insert(_ path: [Value]) {
+            if path.isEmpty { return }
+            var node = self
+            for key in path {
+                if node.isEnd { return }
+                if let child = node.child(key) {
+                    node = child
+                } else {
+                    node.keys.append(key)
+                    node.children.append(PathTree())
+                    node = node.children[node.children.count - 1]
+                }
             }
-            if let place = keys.firstIndex(where: { Value.equal($0, key) }) {
-                children[place].insert(path.dropFirst())
-            } else {
-                keys.append(key)
-                children.append(PathTree())
-                children[children.count - 1].insert(path.dropFirst())
-            }
+            node.isEnd = true
         }
 
         func child(_ key: Value) -> PathTree? {
-            for (index, known) in keys.enumerated() {
-                if Value.equal(known, key) { return children[index] }
-                if key.tag == .int, known.tag == .string, known.text == String(key.integer) { return children[index] }
-            }
+            for (index, known) in keys.enumerated() where Value.equal(known, key) { return children[index] }
             return nil
+        }
+    }
+
+    private static func remove(
+        _ machine: Machine, _ value: Value, _ tree: PathTree
+    ) throws(BuiltinFailure) -> Value {
+        guard value.isComposite else { return value }
+        try machine.charge(1 + value.count)
+        var pairs: [(key: Value, value: Value)] = []
+        for index in 0..<value.count {
+            let key = value.key(index)
+            let name = value.tag == .array ? machine.arena.string(String(index)) : key
+            guard let child = tree.child(name) else {
+                pairs.append((key, value.element(index)))
+                continue
+            }
+            if child.isEnd { continue }
+            pairs.append((key, try remove(machine, value.element(index), child)))
+        }
+        switch value.tag {
+        case .object: return machine.arena.object(pairs)
+        case .array: return machine.arena.array(pairs.map(\.value))
+        default: return machine.arena.set(pairs.map(\.value))
         }
     }
 
@@ -171,29 +198,17 @@ extension Builtins {
     ) throws(BuiltinFailure) -> Value {
         if tree.isEnd || !value.isComposite { return value }
         try machine.charge(1 + value.count)
+        var pairs: [(key: Value, value: Value)] = []
+        for index in 0..<value.count {
+            let key = value.key(index)
+            let name = value.tag == .array ? machine.arena.string(String(index)) : key
+            guard let child = tree.child(name) else { continue }
+            pairs.append((key, try filter(machine, value.element(index), child)))
+        }
         switch value.tag {
-        case .object:
-            var pairs: [(key: Value, value: Value)] = []
-            for (key, inner) in value.pairs {
-                guard let child = tree.child(key) else { continue }
-                if !child.isEnd, !inner.isComposite { continue }
-                pairs.append((key, try filter(machine, inner, child)))
-            }
-            return machine.arena.object(pairs)
-        case .array:
-            var elements: [Value] = []
-            for index in 0..<value.count {
-                guard let child = tree.child(Value(index)) else { continue }
-                elements.append(try filter(machine, value.element(index), child))
-            }
-            return machine.arena.array(elements)
-        default:
-            var elements: [Value] = []
-            for element in value.elements {
-                guard let child = tree.child(element) else { continue }
-                elements.append(try filter(machine, element, child))
-            }
-            return machine.arena.set(elements)
+        case .object: return machine.arena.object(pairs)
+        case .array: return machine.arena.array(pairs.map(\.value))
+        default: return machine.arena.set(pairs.map(\.value))
         }
     }
 }
@@ -205,7 +220,7 @@ enum JSONPatch {
         if value.tag == .array { return value.elements }
         guard value.tag == .string else { return nil }
         var text = value.bytes[...]
-        if text.first == UInt8(ascii: "/") { text = text.dropFirst() }
+        while text.first == UInt8(ascii: "/") { text = text.dropFirst() }
         if text.isEmpty { return value.count == 0 ? [] : [arena.string("")] }
         return text.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).map { part in
             var out: [UInt8] = []
@@ -244,48 +259,69 @@ enum JSONPatch {
             }
             func field(_ name: String) -> Value { patch.lookup(machine.arena.string(name)) }
             let op = field("op")
-            guard op.tag == .string else { throw .failed("missing required attribute 'op'") }
-            guard field("path").isDefined else { throw .failed("missing required attribute 'path'") }
+            guard op.isDefined else { throw .failed("missing 'op' attribute") }
+            guard op.tag == .string else { throw .failed("attribute 'op' must be a string") }
+            guard ["add", "remove", "replace", "move", "copy", "test"].contains(op.text) else {
+                throw .failed("unrecognized op '\(op.text)'")
+            }
+            guard field("path").isDefined else { throw .failed("missing 'path' attribute") }
             guard let path = path(field("path"), machine.arena) else {
-                throw .failed("attribute 'path' must be a string or an array")
+                throw .type(
+                    "operand 2 must be one of {set, array} containing string paths or array of path segments but got "
+                        + field("path").typeName)
             }
             try machine.charge(4)
             switch op.text {
             case "add":
-                guard field("value").isDefined else { throw .failed("missing required attribute 'value'") }
+                guard field("value").isDefined else { throw .failed("missing 'value' attribute") }
                 guard let changed = try change(machine, document, path[...], .add(field("value"))) else {
-                    return .undefined
+                    throw missing(field("path"))
                 }
                 document = changed
             case "remove":
-                guard let changed = try change(machine, document, path[...], .remove) else { return .undefined }
+                guard let changed = try change(machine, document, path[...], .remove) else {
+                    throw missing(field("path"))
+                }
                 document = changed
             case "replace":
-                guard field("value").isDefined else { throw .failed("missing required attribute 'value'") }
+                guard field("value").isDefined else { throw .failed("missing 'value' attribute") }
                 guard get(document, path[...]).isDefined,
                     let changed = try change(machine, document, path[...], .replace(field("value")))
-                else { return .undefined }
+                else { throw missing(field("path")) }
                 document = changed
             case "move", "copy":
                 guard let from = JSONPatch.path(field("from"), machine.arena) else {
-                    throw .failed("missing required attribute 'from'")
+                    throw .failed("missing 'from' attribute")
                 }
                 let value = get(document, from[...])
-                if value.isUndefined { return .undefined }
+                if value.isUndefined { throw missing(field("from")) }
                 if op.text == "move" {
-                    guard let removed = try change(machine, document, from[...], .remove) else { return .undefined }
+                    guard let removed = try change(machine, document, from[...], .remove) else {
+                        throw missing(field("from"))
+                    }
                     document = removed
                 }
-                guard let changed = try change(machine, document, path[...], .add(value)) else { return .undefined }
+                guard let changed = try change(machine, document, path[...], .add(value)) else {
+                    throw missing(field("path"))
+                }
                 document = changed
             case "test":
-                guard field("value").isDefined else { throw .failed("missing required attribute 'value'") }
+                guard field("value").isDefined else { throw .failed("missing 'value' attribute") }
                 let value = get(document, path[...])
-                if value.isUndefined || !Value.equal(value, field("value")) { return .undefined }
+                if value.isUndefined { throw missing(field("path")) }
+                if !Value.equal(value, field("value")) {
+                    throw .failed(
+                        "value from EditTree != patch value.\n\nExpected: \(RegoWriter.text(field("value")))\n\n"
+                            + "Found: \(RegoWriter.text(value))")
+                }
             default: throw .failed("unrecognized op '\(op.text)'")
             }
         }
         return document
+    }
+
+    private static func missing(_ path: Value) -> BuiltinFailure {
+        .failed("path \(RegoWriter.text(path)) does not exist in the document")
     }
 
     private enum Change {

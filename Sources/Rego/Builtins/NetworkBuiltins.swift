@@ -31,33 +31,41 @@ extension Builtins {
             },
             "net.cidr_merge": { machine, arguments throws(BuiltinFailure) in
                 let value = arguments[0]
-                guard value.tag == .array || value.tag == .set else { throw .operand(0, value, "set", "array") }
-                var ranges: [(first: [UInt8], last: [UInt8])] = []
+                guard value.tag == .array || value.tag == .set else { throw .failed("operand must be an array") }
+                var runs: [AddressRange.Run] = []
                 for element in value.elements {
                     guard element.tag == .string else { throw .failed("element must be string") }
                     let bytes = element.bytes
-                    if let block = AddressRange(block: bytes) {
-                        ranges.append((block.bytes, block.last))
-                    } else if let address = AddressRange.address(bytes) {
+                    if let address = AddressRange.plainAddress(bytes) {
                         if address.count == 16 { throw .failed("IPv6 invalid: needs prefix length") }
                         // As Go's default mask: the class of the address.
-                        let prefix = address[0] < 128 ? 8 : address[0] < 192 ? 16 : address[0] < 224 ? 24 : 32
+                        let prefix = address[0] < 128 ? 8 : address[0] < 192 ? 16 : 24
                         let block = AddressRange(bytes: AddressRange.masked(address, prefix), prefix: prefix)
-                        ranges.append((block.bytes, block.last))
+                        runs.append(
+                            AddressRange.Run(
+                                first: AddressRange.mapped(block.bytes), last: AddressRange.mapped(block.last),
+                                text: AddressRange.text(address) + "/" + String(prefix)))
+                    } else if let block = AddressRange(block: bytes) {
+                        runs.append(
+                            AddressRange.Run(
+                                first: AddressRange.mapped(block.bytes), last: AddressRange.mapped(block.last),
+                                text: block.text))
                     } else {
                         throw .failed("invalid CIDR address: \(element.text)")
                     }
                 }
-                try machine.charge(ranges.count * 8)
-                return machine.arena.set(AddressRange.merged(ranges).map { machine.arena.string($0.text) })
+                try machine.charge(runs.count * 8)
+                return machine.arena.set(AddressRange.merged(runs).map { machine.arena.string($0) })
             },
             "net.cidr_contains_matches": { machine, arguments throws(BuiltinFailure) in
                 let left = try entries(arguments, 0)
-                let right = try entries(arguments, 1)
+                let right = left.isEmpty ? [] : try entries(arguments, 1)
                 var found: [Value] = []
                 for (keyA, a) in left {
                     for (keyB, b) in right {
                         try machine.charge(2)
+                        guard a.tag == .string else { throw .operand(0, a, "string") }
+                        guard b.tag == .string else { throw .operand(0, b, "string") }
                         if try contains(try block(a, machine), b, machine) {
                             found.append(machine.arena.array([keyA, keyB]))
                         }
@@ -78,7 +86,7 @@ extension Builtins {
         let value = arguments[index]
         func address(_ element: Value) throws(BuiltinFailure) -> Value {
             if element.tag == .string { return element }
-            if element.tag == .array, element.element(0).tag == .string { return element.element(0) }
+            if element.tag == .array, element.count > 0 { return element.element(0) }
             throw .failed("operand \(index + 1): element must be string or non-empty array")
         }
         switch value.tag {
@@ -95,7 +103,7 @@ extension Builtins {
             var result: [(key: Value, address: Value)] = []
             for (key, element) in value.pairs { result.append((key, try address(element))) }
             return result
-        default: throw .operand(index, value, "string", "array", "set", "object")
+        default: return []
         }
     }
 
@@ -108,8 +116,10 @@ extension Builtins {
 
     static func contains(_ block: AddressRange, _ value: Value, _ machine: Machine) throws(BuiltinFailure) -> Bool {
         let bytes = value.bytes
-        if let address = AddressRange.address(bytes) { return block.contains(address) }
-        guard let other = AddressRange(block: bytes) else { throw .failed("invalid CIDR address: \(value.text)") }
+        if let address = AddressRange.plainAddress(bytes) { return block.contains(address) }
+        guard let other = AddressRange(block: bytes) else {
+            throw .failed("not a valid textual representation of an IP address or CIDR: \(value.text)")
+        }
         return other.prefix >= block.prefix && block.contains(other.bytes)
     }
 }

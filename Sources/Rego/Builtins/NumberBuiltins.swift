@@ -32,36 +32,34 @@ extension Builtins {
             "gte": { _, arguments in Value(Value.compare(arguments[0], arguments[1]) >= 0) },
             "abs": { machine, arguments throws(BuiltinFailure) in
                 let value = try arguments.number(0)
-                if Value.compare(value, Value(0)) >= 0 {
-                    return value
-                }
-                switch Numeric(value) {
-                case .integer(let integer): return Numeric.integer(-integer).value(machine.arena)
-                case .float(let float): return Numeric.float(-float).value(machine.arena)
-                }
+                if value.tag == .int, value.integer > Int.min { return Value(abs(value.integer)) }
+                var float = BigFloat(Decimal(value))
+                float.negative = false
+                return Numeric.float(float).value(machine.arena)
             },
             "round": { machine, arguments throws(BuiltinFailure) in
-                try round(arguments.number(0), machine) { $0 + (($0.negative) ? -half : half) }
+                try whole(arguments.number(0), machine) { ($0 + ($0.negative ? -half : half)).truncated }
             },
             "ceil": { machine, arguments throws(BuiltinFailure) in
-                let value = try arguments.number(0)
-                guard case .float(let float) = Numeric(value) else { return try round(value, machine) { $0 } }
-                let whole = float.truncated
-                return Numeric.integer(float.isInteger || float.negative ? whole : whole + 1).value(machine.arena)
+                // What lies between -1 and 0 becomes 1, as in OPA.
+                try whole(arguments.number(0), machine) {
+                    $0.isInteger || $0.truncated < 0 ? $0.truncated : $0.truncated + 1
+                }
             },
             "floor": { machine, arguments throws(BuiltinFailure) in
-                let value = try arguments.number(0)
-                guard case .float(let float) = Numeric(value) else { return try round(value, machine) { $0 } }
-                let whole = float.truncated
-                return Numeric.integer(float.isInteger || !float.negative ? whole : whole - 1).value(machine.arena)
+                // What lies between -1 and 0 becomes 0, as in OPA.
+                try whole(arguments.number(0), machine) {
+                    $0.isInteger || $0.truncated >= 0 ? $0.truncated : $0.truncated - 1
+                }
             },
             "numbers.range": { machine, arguments throws(BuiltinFailure) in
                 try range(machine, arguments.bigInteger(0), arguments.bigInteger(1), 1)
             },
             "numbers.range_step": { machine, arguments throws(BuiltinFailure) in
+                let (first, last) = (try arguments.bigInteger(0), try arguments.bigInteger(1))
                 let step = try arguments.bigInteger(2)
-                if step <= 0 { throw .failed("numbers.range_step: step must be a positive integer") }
-                return try range(machine, arguments.bigInteger(0), arguments.bigInteger(1), step)
+                if step <= 0 { throw .failed("step must be a positive number above zero") }
+                return try range(machine, first, last, step)
             },
             "bits.and": { machine, arguments throws(BuiltinFailure) in
                 try bits(machine, arguments) { $0 & $1 }
@@ -86,6 +84,8 @@ extension Builtins {
                 let value = try arguments.bigInteger(0)
                 let shift = try shiftCount(arguments)
                 if shift > value.bitWidth + 1 { return value < 0 ? Value(-1) : Value(0) }
+                // Towards minus infinity.
+                if value < 0 { return Numeric.integer(-((-value - 1) >> shift) - 1).value(machine.arena) }
                 return Numeric.integer(value >> shift).value(machine.arena)
             },
         ]
@@ -93,13 +93,14 @@ extension Builtins {
 
     private static let half = BigFloat(negative: false, mantissa: 1 << 63, exponent: 0)
 
-    private static func round(
-        _ value: Value, _ machine: Machine, _ shift: (BigFloat) -> BigFloat
+    /// A whole number from the 64-bit mantissa of a number; whole numbers of 64 bits stay.
+    private static func whole(
+        _ value: Value, _ machine: Machine, _ body: (BigFloat) -> BigInt
     ) throws(BuiltinFailure) -> Value {
-        switch Numeric(value) {
-        case .integer(let integer): return Numeric.integer(integer).value(machine.arena)
-        case .float(let float): return Numeric.integer(shift(float).truncated).value(machine.arena)
-        }
+        if value.tag == .int { return value }
+        let decimal = Decimal(value)
+        try machine.charge(1 + abs(decimal.exponent) / 16)
+        return Numeric.integer(body(BigFloat(decimal))).value(machine.arena)
     }
 
     private static func shiftCount(_ arguments: Arguments) throws(BuiltinFailure) -> Int {

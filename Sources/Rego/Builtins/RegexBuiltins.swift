@@ -10,18 +10,20 @@ extension Builtins {
                 return (try? machine.caches.expression(arguments[0].bytes)) == nil ? .false : .true
             },
             "regex.find_n": { machine, arguments throws(BuiltinFailure) in
-                let expression = try expression(machine, arguments, 0)
+                _ = try arguments.string(0)
                 let text = try arguments.bytes(1)
                 let limit = try arguments.integer(2)
+                let expression = try expression(machine, arguments, 0)
                 try machine.charge(1 + text.count / 4)
                 let matches = expression.findAll(text, limit: limit)
                 try machine.charge(matches.count)
                 return machine.arena.array(matches.map { machine.arena.string(Array(text[$0[0]..<$0[1]])) })
             },
             "regex.find_all_string_submatch_n": { machine, arguments throws(BuiltinFailure) in
-                let expression = try expression(machine, arguments, 0)
+                _ = try arguments.string(0)
                 let text = try arguments.bytes(1)
                 let limit = try arguments.integer(2)
+                let expression = try expression(machine, arguments, 0)
                 try machine.charge(1 + text.count / 4)
                 let matches = expression.findAll(text, limit: limit)
                 try machine.charge(matches.count * (expression.groupCount + 1))
@@ -35,8 +37,9 @@ extension Builtins {
                     })
             },
             "regex.split": { machine, arguments throws(BuiltinFailure) in
-                let expression = try expression(machine, arguments, 0)
+                _ = try arguments.string(0)
                 let text = try arguments.bytes(1)
+                let expression = try expression(machine, arguments, 0)
                 try machine.charge(1 + text.count / 4)
                 return machine.arena.array(split(expression, text).map { machine.arena.string(Array($0)) })
             },
@@ -59,10 +62,15 @@ extension Builtins {
             "regex.template_match": { machine, arguments throws(BuiltinFailure) in
                 let template = Array(try arguments.text(0).unicodeScalars)
                 let text = try arguments.bytes(1)
-                guard let open = try arguments.text(2).unicodeScalars.first,
-                    let close = try arguments.text(3).unicodeScalars.first,
-                    arguments[2].characterCount == 1, arguments[3].characterCount == 1
-                else { throw .failed("delimiters must be a single character") }
+                func delimiter(_ index: Int, _ name: String) throws(BuiltinFailure) -> UnicodeScalar {
+                    let bytes = try arguments.bytes(index)
+                    guard bytes.count == 1 else {
+                        throw .failed(
+                            "\(name) delimiter has to be exactly one character long but is \(bytes.count) long")
+                    }
+                    return UnicodeScalar(bytes[0])
+                }
+                let (open, close) = (try delimiter(2, "start"), try delimiter(3, "end"))
                 let pattern = try TemplateExpression.pattern(template, open: open, close: close)
                 let expression: RegularExpression
                 do throws(RegularExpression.SyntaxError) {
@@ -119,8 +127,9 @@ extension Builtins {
     }
 
     static func match(_ machine: Machine, _ arguments: Arguments) throws(BuiltinFailure) -> Value {
-        let expression = try expression(machine, arguments, 0)
+        _ = try arguments.string(0)
         let text = try arguments.string(1)
+        let expression = try expression(machine, arguments, 0)
         try machine.charge(1 + text.count / 8)
         return Value(text.withBytes { expression.matches($0) })
     }

@@ -84,13 +84,15 @@ extension Builtins {
             },
             "split": { machine, arguments throws(BuiltinFailure) in
                 let (text, separator) = (try arguments.bytes(0), try arguments.bytes(1))
-                return machine.arena.array(try split(machine, text, separator, limit: nil))
+                return machine.arena.array(try split(machine, text, separator))
             },
             "strings.split_n": { machine, arguments throws(BuiltinFailure) in
                 let (text, separator) = (try arguments.bytes(0), try arguments.bytes(1))
                 let limit = try arguments.integer(2)
-                if limit == 0 { return machine.arena.array([]) }
-                return machine.arena.array(try split(machine, text, separator, limit: limit < 0 ? nil : limit))
+                // The first `limit` parts, or the last ones where it is below zero.
+                let parts = try split(machine, text, separator)
+                if limit >= 0 { return machine.arena.array(Array(parts.prefix(limit))) }
+                return machine.arena.array(Array(parts.suffix(limit == Int.min ? Int.max : -limit)))
             },
             "substring": { machine, arguments throws(BuiltinFailure) in
                 let text = try arguments.bytes(0)
@@ -146,10 +148,11 @@ extension Builtins {
             },
             "format_int": { machine, arguments throws(BuiltinFailure) in
                 let value = try arguments.number(0)
-                let base = try arguments.integer(1)
-                guard [2, 8, 10, 16].contains(base) else {
+                let baseValue = try arguments.number(1)
+                guard baseValue.tag == .int, [2, 8, 10, 16].contains(baseValue.integer) else {
                     throw .type("operand 2 must be one of {2, 8, 10, 16}")
                 }
+                let base = baseValue.integer
                 let integer: String
                 switch Numeric(value) {
                 case .integer(let whole): integer = String(whole, radix: base)
@@ -278,6 +281,10 @@ extension Builtins {
         // Scalar by scalar, as Go does: mappings to several scalars are left out.
         var text = String.UnicodeScalarView()
         for scalar in value.text.unicodeScalars {
+            if lower, scalar == "\u{130}" {
+                text.append("i")
+                continue
+            }
             let mapped = lower ? scalar.properties.lowercaseMapping : scalar.properties.uppercaseMapping
             let mappedScalars = mapped.unicodeScalars
             if mappedScalars.count == 1, let single = mappedScalars.first {
@@ -344,17 +351,13 @@ extension Builtins {
     }
 
     private static func split(
-        _ machine: Machine, _ text: [UInt8], _ separator: [UInt8], limit: Int?
+        _ machine: Machine, _ text: [UInt8], _ separator: [UInt8]
     ) throws(BuiltinFailure) -> [Value] {
         var parts: [Value] = []
         try machine.charge(text.count / 16)
         if separator.isEmpty {
             var index = 0
             while index < text.count {
-                if let limit, parts.count == limit - 1 {
-                    parts.append(machine.arena.string(Array(text[index...])))
-                    return parts
-                }
                 var end = index + 1
                 while end < text.count, text[end] & 0xC0 == 0x80 { end += 1 }
                 parts.append(machine.arena.string(Array(text[index..<end])))
@@ -365,7 +368,6 @@ extension Builtins {
         }
         var from = 0
         while let place = find(separator, in: text, from: from) {
-            if let limit, parts.count == limit - 1 { break }
             parts.append(machine.arena.string(Array(text[from..<place])))
             from = place + separator.count
             try machine.charge(1)

@@ -54,7 +54,12 @@ extension Builtins {
             },
             "time.diff": { machine, arguments throws(BuiltinFailure) in
                 let (first, _) = try moment(machine, arguments[0])
-                let (second, _) = try moment(machine, arguments[1])
+                _ = try moment(machine, arguments[1])
+                // The second in the first one's zone.
+                let other = arguments[1].tag == .array ? arguments[1].element(0) : arguments[1]
+                let zone = arguments[0].tag == .array ? arguments[0].element(1) : .undefined
+                let pair = zone.isDefined ? machine.arena.array([other, zone]) : other
+                let (second, _) = try moment(machine, pair)
                 return difference(machine, first, second)
             },
         ]
@@ -104,7 +109,7 @@ extension Builtins {
         default: break
         }
         guard let table = machine.caches.zone(zone) else { throw .failed("unknown time zone \(zone)") }
-        let seconds = ns >= 0 ? ns / 1_000_000_000 : (ns - 999_999_999) / 1_000_000_000
+        let seconds = ns / 1_000_000_000 - (ns % 1_000_000_000 < 0 ? 1 : 0)
         let (offset, name) = table.at(seconds)
         return (CivilTime(nanoseconds: ns, offset: offset, zone: name), layout)
     }
@@ -112,8 +117,8 @@ extension Builtins {
     /// Years, months, days, hours, minutes and seconds between two moments, in the first one's zone.
     private static func difference(_ machine: Machine, _ a: CivilTime, _ b: CivilTime) -> Value {
         var first = a
-        var second = CivilTime(nanoseconds: b.nanoseconds ?? 0, offset: a.offset)
-        if (first.nanoseconds ?? 0) > (second.nanoseconds ?? 0) { swap(&first, &second) }
+        var second = b
+        if first.isAfter(second) { swap(&first, &second) }
         var year = second.year - first.year
         var month = second.month - first.month
         var day = second.day - first.day
@@ -145,50 +150,57 @@ extension Builtins {
     }
 }
 
-/// Durations in Go's notation (`1h15m30.918s`).
+/// Durations in Go's notation (`1h15m30.918s`), with days, weeks and years besides.
 enum GoDuration {
-    private static let units: [(String, Int)] = [
+    private static let units: [(name: String, factor: Int)] = [
         ("ns", 1), ("us", 1000), ("µs", 1000), ("μs", 1000), ("ms", 1_000_000), ("s", 1_000_000_000),
-        ("m", 60_000_000_000), ("h", 3_600_000_000_000),
+        ("m", 60_000_000_000), ("h", 3_600_000_000_000), ("d", 86_400_000_000_000), ("w", 604_800_000_000_000),
+        ("y", 31_536_000_000_000_000),
     ]
 
     /// Nanoseconds; nil for text that is none or does not fit 64 bits.
     static func parse(_ text: String) -> Int? {
-        var rest = text[...]
-        var negative = false
-        if rest.hasPrefix("-") || rest.hasPrefix("+") {
-            negative = rest.hasPrefix("-")
-            rest = rest.dropFirst()
-        }
-        if rest == "0" { return 0 }
+        var rest = text.utf8[...]
+        let negative = rest.first == UInt8(ascii: "-")
+        if negative || rest.first == UInt8(ascii: "+") { rest = rest.dropFirst() }
+        if rest.elementsEqual([0x30]) { return 0 }
         if rest.isEmpty { return nil }
-        var total = 0
+        var total: UInt64 = 0
+        func isDigit(_ byte: UInt8) -> Bool { byte >= 0x30 && byte <= 0x39 }
         while !rest.isEmpty {
-            let amount = rest.prefix { $0.isASCII && ($0.isNumber || $0 == ".") }
-            rest = rest.dropFirst(amount.count)
-            guard amount.contains(where: \.isNumber), amount.filter({ $0 == "." }).count <= 1 else { return nil }
-            let name = rest.prefix { !($0.isNumber || $0 == ".") }
+            let whole = rest.prefix(while: isDigit)
+            rest = rest.dropFirst(whole.count)
+            var fraction = rest.prefix(0)
+            if rest.first == UInt8(ascii: ".") {
+                rest = rest.dropFirst()
+                fraction = rest.prefix(while: isDigit)
+                rest = rest.dropFirst(fraction.count)
+            }
+            if whole.isEmpty, fraction.isEmpty { return nil }
+            let name = rest.prefix { !isDigit($0) && $0 != UInt8(ascii: ".") }
             rest = rest.dropFirst(name.count)
-            guard let unit = units.first(where: { $0.0.utf8.elementsEqual(name.utf8) })?.1 else { return nil }
-            let halves = amount.split(separator: ".", omittingEmptySubsequences: false)
-            let whole = halves[0].isEmpty ? 0 : Int(halves[0])
-            guard let whole else { return nil }
-            var (value, overflow) = whole.multipliedReportingOverflow(by: unit)
-            if overflow { return nil }
-            if halves.count > 1 {
-                var scale = unit
-                var part = 0.0
-                var divisor = 1.0
-                for digit in halves[1].prefix(18) {
-                    part = part * 10 + Double(digit.wholeNumberValue ?? 0)
-                    divisor *= 10
+            guard let factor = units.first(where: { $0.name.utf8.elementsEqual(name) })?.factor else { return nil }
+            guard let amount = whole.isEmpty ? 0 : UInt64(String(whole) ?? "") else { return nil }
+            var (value, overflow) = amount.multipliedReportingOverflow(by: UInt64(factor))
+            if overflow || value > UInt64(1) << 63 { return nil }
+            if !fraction.isEmpty {
+                // As many digits as fit 63 bits.
+                var digits: UInt64 = 0
+                var scale = 1.0
+                for byte in fraction {
+                    if digits > (UInt64(1) << 63 - 1) / 10 { break }
+                    let next = digits * 10 + UInt64(byte - 0x30)
+                    if next > UInt64(1) << 63 { break }
+                    digits = next
+                    scale *= 10
                 }
-                scale = Int(part * (Double(unit) / divisor))
-                value += scale
+                value += UInt64(Double(digits) * (Double(factor) / scale))
+                if value > UInt64(1) << 63 { return nil }
             }
             (total, overflow) = total.addingReportingOverflow(value)
-            if overflow { return nil }
+            if overflow || total > UInt64(1) << 63 { return nil }
         }
-        return negative ? -total : total
+        if negative { return total == UInt64(1) << 63 ? Int.min : -Int(total) }
+        return total > UInt64(Int.max) ? nil : Int(total)
     }
 }

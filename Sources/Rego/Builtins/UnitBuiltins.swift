@@ -22,17 +22,14 @@ extension Builtins {
                 let (amount, unit) = splitAmount(text)
                 if amount.isEmpty { throw .failed("no byte amount provided") }
                 guard let factor = byteFactors[unit] else { throw .failed("byte unit \(unit) not recognized") }
-                let value = try scaled(machine, amount, factor, "could not parse byte amount to a number")
-                switch Numeric(value) {
-                case .integer: return value
-                case .float(let float): return Numeric.integer(float.truncated).value(machine.arena)
-                }
+                return try scaled(machine, amount, factor, "could not parse byte amount to a number", whole: true)
             },
             "semver.is_valid": { _, arguments in
                 Value(arguments[0].tag == .string && SemanticVersion(arguments[0].text) != nil)
             },
             "semver.compare": { _, arguments throws(BuiltinFailure) in
                 var versions: [SemanticVersion] = []
+                _ = (try arguments.string(0), try arguments.string(1))
                 for index in 0...1 {
                     let text = try arguments.text(index)
                     guard let version = SemanticVersion(text) else {
@@ -55,9 +52,7 @@ extension Builtins {
                 return value
             },
             "uuid.parse": { machine, arguments throws(BuiltinFailure) in
-                guard arguments[0].tag == .string, let bytes = UUIDText.bytes(arguments[0].text) else {
-                    return .undefined
-                }
+                guard let bytes = UUIDText.bytes(try arguments.text(0)) else { return .undefined }
                 return UUIDText.description(bytes, machine.arena)
             },
             "rand.intn": { machine, arguments throws(BuiltinFailure) in
@@ -89,7 +84,7 @@ extension Builtins {
             "graph.reachable_paths": { machine, arguments throws(BuiltinFailure) in
                 let graph = try arguments.object(0)
                 var paths: [Value] = []
-                // Each path with where its last node's edges stand.
+                // Paths that end before a node that is not in the graph, at one without edges, or where a cycle closes.
                 var queue = try nodes(arguments, 1).map { [$0] }
                 while let path = queue.popLast() {
                     try machine.charge(path.count + 1)
@@ -99,18 +94,22 @@ extension Builtins {
                         if path.count > 1 { paths.append(machine.arena.array(Array(path.dropLast()))) }
                         continue
                     }
-                    var extended = false
-                    for next in edges.elements {
-                        if path.contains(where: { Value.equal($0, next) }) { continue }
-                        queue.append(path + [next])
-                        extended = true
+                    let neighbours = edges.tag == .object ? [] : edges.elements
+                    if neighbours.isEmpty { paths.append(machine.arena.array(path)) }
+                    var closes = false
+                    for next in neighbours {
+                        if path.contains(where: { Value.equal($0, next) }) {
+                            closes = true
+                        } else {
+                            queue.append(path + [next])
+                        }
                     }
-                    if !extended { paths.append(machine.arena.array(path)) }
+                    if closes { paths.append(machine.arena.array(path)) }
                 }
                 return machine.arena.set(paths)
             },
             "uri.is_valid": { _, arguments in
-                Value(arguments[0].tag == .string && ParsedURI(arguments[0].bytes) != nil)
+                Value(arguments[0].tag == .string && arguments[0].count > 0 && ParsedURI(arguments[0].bytes) != nil)
             },
             "uri.parse": { machine, arguments throws(BuiltinFailure) in
                 guard let uri = ParsedURI(try arguments.bytes(0)) else { throw .failed("invalid URI") }
@@ -159,7 +158,8 @@ extension Builtins {
     }
 
     private static func scaled(
-        _ machine: Machine, _ amount: String, _ factor: (base: Int, power: Int), _ problem: String
+        _ machine: Machine, _ amount: String, _ factor: (base: Int, power: Int), _ problem: String,
+        whole: Bool = false
     ) throws(BuiltinFailure) -> Value {
         var text = amount
         if text.hasPrefix("+") { text.removeFirst() }
@@ -177,12 +177,28 @@ extension Builtins {
         guard isNumber(Array(text.utf8)) else { throw .failed(problem) }
         let decimal = Decimal(Array(text.utf8))
         if abs(decimal.exponent) > 10_000 { throw .failed("exponent too large") }
-        guard let value = machine.arena.checkedNumber(Array(text.utf8)) else { throw .failed("exponent too large") }
-        if factor.power < 0 {
-            return try Arithmetic.divide(value, Value(1000), machine)
+        // Exactly, as a fraction; what is not whole has ten decimals.
+        var numerator = BigInt(decimal.digits.map { String($0) }.joined()) ?? 0
+        if decimal.negative { numerator.negate() }
+        var denominator = BigInt(1)
+        let power = decimal.digits.isEmpty ? 0 : decimal.exponent - decimal.digits.count
+        try machine.charge(1 + abs(power) / 16 + decimal.digits.count / 16)
+        if power >= 0 { numerator *= BigInt(10).power(power) } else { denominator *= BigInt(10).power(-power) }
+        if factor.power >= 0 {
+            numerator *= BigInt(factor.base).power(factor.power)
+        } else {
+            denominator *= BigInt(factor.base).power(-factor.power)
         }
-        let scale = Numeric.integer(BigInt(factor.base).power(factor.power)).value(machine.arena)
-        return try Arithmetic.multiply(value, scale, machine)
+        if whole || numerator % denominator == 0 {
+            return Numeric.integer(numerator / denominator).value(machine.arena)
+        }
+        let (quotient, rest) = (numerator.magnitude * BigUInt(10).power(10)).quotientAndRemainder(
+            dividingBy: denominator.magnitude)
+        let rounded = rest * 2 >= denominator.magnitude ? quotient + 1 : quotient
+        var figures = String(rounded)
+        figures = String(repeating: "0", count: max(0, 11 - figures.count)) + figures
+        let point = figures.index(figures.endIndex, offsetBy: -10)
+        return machine.arena.number((numerator < 0 ? "-" : "") + figures[..<point] + "." + figures[point...])
     }
 
     private static let unitFactors: [String: (base: Int, power: Int)] = [
@@ -205,50 +221,38 @@ extension Builtins {
 
 /// A version of semver.org 2.0.0.
 struct SemanticVersion {
-    private let numbers: [BigInt]
-    private let preRelease: [String]
+    private let numbers: [Int]
+    private let preRelease: String
 
+    /// Reads a version; a leading `v` and leading zeros are let pass, as OPA does.
     init?(_ text: String) {
-        var rest = text[...]
-        if let plus = rest.firstIndex(of: "+") {
-            guard Self.identifiers(rest[rest.index(after: plus)...], numericZeros: true) != nil else { return nil }
-            rest = rest[..<plus]
-        }
-        var parts: [String] = []
-        if let dash = rest.firstIndex(of: "-") {
-            guard let found = Self.identifiers(rest[rest.index(after: dash)...], numericZeros: false) else {
-                return nil
-            }
-            parts = found
-            rest = rest[..<dash]
+        var rest = text.hasPrefix("v") ? text.dropFirst() : text[...]
+        var after: [Substring] = []
+        for mark in ["+", "-"] as [Character] {
+            let halves = rest.split(separator: mark, maxSplits: 1, omittingEmptySubsequences: false)
+            rest = halves.first ?? ""
+            let part = halves.count > 1 ? halves[1] : ""
+            if !part.isEmpty, !Self.isIdentifiers(part) { return nil }
+            after.append(part)
         }
         let fields = rest.split(separator: ".", omittingEmptySubsequences: false)
         guard fields.count == 3 else { return nil }
-        var numbers: [BigInt] = []
+        var numbers: [Int] = []
         for field in fields {
-            guard !field.isEmpty, field.utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }),
-                field.count == 1 || field.first != "0", let number = BigInt(String(field))
-            else { return nil }
+            guard let number = Int(field) else { return nil }
             numbers.append(number)
         }
         self.numbers = numbers
-        preRelease = parts
+        preRelease = String(after[1])
     }
 
-    private static func identifiers(_ text: Substring, numericZeros: Bool) -> [String]? {
-        let parts = text.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
-        for part in parts {
-            let valid =
-                !part.isEmpty
+    private static func isIdentifiers(_ text: Substring) -> Bool {
+        text.split(separator: ".", omittingEmptySubsequences: false).allSatisfy { part in
+            !part.isEmpty
                 && part.utf8.allSatisfy { byte in
                     (byte >= 0x30 && byte <= 0x39) || (byte | 0x20 >= 0x61 && byte | 0x20 <= 0x7A) || byte == 0x2D
                 }
-            if !valid { return nil }
-            if !numericZeros, part.count > 1, part.hasPrefix("0"), part.utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }) {
-                return nil
-            }
         }
-        return parts
     }
 
     static func compare(_ a: SemanticVersion, _ b: SemanticVersion) -> Int {
@@ -256,16 +260,21 @@ struct SemanticVersion {
         if a.preRelease.isEmpty || b.preRelease.isEmpty {
             return a.preRelease.isEmpty ? (b.preRelease.isEmpty ? 0 : 1) : -1
         }
-        for (x, y) in zip(a.preRelease, b.preRelease) where x != y {
-            switch (BigInt(x), BigInt(y)) {
-            case (let m?, let n?): return m < n ? -1 : 1
+        let x = a.preRelease.split(separator: ".")
+        let y = b.preRelease.split(separator: ".")
+        func number(_ part: Substring) -> Int? {
+            guard part.utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }) else { return nil }
+            return Int(part) ?? Int.max
+        }
+        for (p, q) in zip(x, y) where p != q {
+            switch (number(p), number(q)) {
+            case (let m?, let n?): if m != n { return m < n ? -1 : 1 }
             case (_?, nil): return -1
             case (nil, _?): return 1
-            default: return Array(x.utf8).lexicographicallyPrecedes(Array(y.utf8)) ? -1 : 1
+            default: return Array(p.utf8).lexicographicallyPrecedes(Array(q.utf8)) ? -1 : 1
             }
         }
-        let (m, n) = (a.preRelease.count, b.preRelease.count)
-        return m == n ? 0 : m < n ? -1 : 1
+        return x.count == y.count ? 0 : x.count < y.count ? -1 : 1
     }
 }
 
@@ -339,6 +348,9 @@ enum UUIDText {
 /// A URI as Go's `net/url` takes it apart.
 struct ParsedURI {
     private var parts: [(String, [UInt8])] = []
+
+    /// Whether it begins with a scheme.
+    var hasScheme: Bool { parts.contains { $0.0 == "scheme" } }
 
     init?(_ text: [UInt8]) {
         if text.contains(where: { $0 < 0x20 || $0 == 0x7F }) { return nil }

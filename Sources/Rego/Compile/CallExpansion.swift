@@ -3,6 +3,8 @@ struct CallExpansion {
     private var counter: Int
     /// The number of the next local.
     var nextNumber: Int { counter }
+    /// The calls that locals stand for.
+    private(set) var subjects: [String: Term] = [:]
 
     init(counter: Int) { self.counter = counter }
 
@@ -16,6 +18,7 @@ struct CallExpansion {
         while let rule = next {
             rule.body = expand(rule.body)
             var support: Body = []
+            for term in rule.head.arguments ?? [] { expand(term, &support, []) }
             for term in rule.head.reference.dropFirst() { expand(term, &support, []) }
             if let key = rule.head.key, key !== rule.head.reference.last { expand(key, &support, []) }
             if let value = rule.head.value { expand(value, &support, []) }
@@ -63,8 +66,9 @@ struct CallExpansion {
                 expand(pair.value, &support, with)
             }
         case .call(let terms):
-            for part in terms.dropFirst() { expand(part, &support, with) }
             let output = fresh(term.location)
+            if case .variable(let name) = output.value { subjects[name] = term.copy() }
+            for part in terms.dropFirst() { expand(part, &support, with) }
             let call = Expression(.call(terms + [output]), term.location)
             call.generated = true
             call.with = with

@@ -1,136 +1,206 @@
 /// From parsed modules to checked, rewritten rules: names resolved, locals renamed, calls expanded, bodies in a safe
 /// order. What comes out is what the planner turns into instructions.
+///
+/// The stages follow OPA's, so that the same mistake is found first. Those behind the expansion of calls look at copies
+/// of the rules (`NormalRule`), rewritten further than the planner wants them.
 final class Compiler {
+    /// In order of their names.
     let modules: [Module]
     let tree = RuleTree()
     private(set) var errors: [RegoError] = []
     /// The name as written of each local.
     private(set) var originals: [String: String] = [:]
+    /// Terms that locals of the compiler stand for.
+    private var subjects: [String: Term] = [:]
     private var locals = 0
     /// Host functions by name, with their numbers of arguments.
     let hostFunctions: [String: Int]
+    private let options: CompilerOptions
+    /// The types of all rules, for queries.
+    private var types: TypeEnvironment?
 
-    init(_ modules: [Module], hostFunctions: [String: Int] = [:]) {
-        self.modules = modules
+    init(_ modules: [Module], hostFunctions: [String: Int] = [:], options: CompilerOptions = CompilerOptions()) {
+        self.modules = modules.sorted { $0.source.name.utf8.lexicographicallyPrecedes($1.source.name.utf8) }
         self.hostFunctions = hostFunctions
+        self.options = options
+        locals = modules.map { LocalNames.firstFree($0.source.bytes) }.max() ?? 0
     }
+
+    // MARK: Errors
+
+    /// Most errors that one compilation reports.
+    private static let maximumErrors = 10
 
     func fail(_ code: String, _ location: Location, _ message: String, details: [String] = []) {
-        errors.append(RegoError(code, location, message, details: details))
+        fail(RegoError(code, location, message, details: details))
     }
+
+    func fail(_ error: RegoError) {
+        if errors.count >= Self.maximumErrors { return }
+        errors.append(error)
+        if errors.count == Self.maximumErrors {
+            errors.append(RegoError(code: "rego_compile_error", message: "error limit reached"))
+        }
+    }
+
+    /// Throws what is wrong so far.
+    private func stop() throws(RegoErrors) { if !errors.isEmpty { throw RegoErrors(errors) } }
+
+    // MARK: Stages
 
     /// Runs all stages; throws what is wrong after the first stage that finds something.
     func compile() throws(RegoErrors) {
-        for module in modules { for rule in module.rules { adopt(rule, module) } }
-        checkImports()
-        try stop()
+        for module in modules { forEachBranch(module) { $0.module = module } }
         for module in modules { resolve(module) }
         try stop()
+        let names = NameChecks(self)
+        for module in modules { names.checkOverrides(module) }
+        try stop()
+        for module in modules { names.checkImports(module) }
+        try stop()
         buildTree()
+        rewriteLocals()
+        try stop()
+        for module in modules { PrintCheck(self).checkValues(module) }
+        try stop()
+        for module in modules { PrintCheck(self).checkOperands(module) }
+        try stop()
+        expandCalls()
+        forEachBranch { self.markFunctionValues($0.body) }
+        try check()
+        orderBodies()
+    }
+
+    private func forEachBranch(_ module: Module, _ body: (Rule) -> Void) {
+        for rule in module.rules {
+            var next: Rule? = rule
+            while let rule = next {
+                body(rule)
+                next = rule.otherwise
+            }
+        }
+    }
+
+    private func forEachBranch(_ body: (Rule) -> Void) { for module in modules { forEachBranch(module, body) } }
+
+    private func rewriteLocals() {
         for module in modules {
             for rule in module.rules {
-                var stage = LocalVariables(counter: locals)
+                var stage = LocalVariables(counter: locals, isStrict: options.isStrict, arity: { self.arity(of: $0) })
                 stage.rewrite(rule)
                 finish(stage)
             }
         }
-        try stop()
-        for module in modules {
-            for rule in module.rules {
-                var rule: Rule? = rule
-                while let current = rule {
-                    TemplateRewrite.rewrite(current, counter: &locals)
-                    rule = current.otherwise
-                }
-            }
-        }
+    }
+
+    private func finish(_ stage: LocalVariables) {
+        locals = stage.nextNumber
+        for error in stage.errors { fail(error) }
+        originals.merge(stage.originals) { $1 }
+    }
+
+    private func expandCalls() {
+        forEachBranch { TemplateRewrite.rewrite($0, counter: &self.locals) }
         for module in modules {
             for rule in module.rules {
                 var stage = CallExpansion(counter: locals)
                 stage.expand(rule)
                 locals = stage.nextNumber
+                subjects.merge(stage.subjects) { $1 }
             }
         }
+    }
+
+    /// Checks copies of all rules.
+    private func check() throws(RegoErrors) {
+        var normalizer = Normalizer(counter: locals, subjects: subjects)
+        var branches: [ObjectIdentifier: [NormalRule]] = [:]
+        var all: [NormalRule] = []
         for module in modules {
             for rule in module.rules {
                 var next: Rule? = rule
-                while let rule = next {
-                    markFunctionValues(rule.body)
-                    next = rule.otherwise
+                while let branch = next {
+                    let normal = NormalRule(branch, module)
+                    for error in WithCheck(self).check(normal.body) { fail(error) }
+                    normalizer.prepare(normal)
+                    branches[ObjectIdentifier(rule), default: []].append(normal)
+                    all.append(normal)
+                    next = branch.otherwise
                 }
             }
         }
-        checkConflicts()
         try stop()
-        checkFunctions()
+        RuleConflicts(self).run()
         try stop()
-        checkHeadSafety()
-        checkBodySafety()
+        let root = TypeChecker(context([:])).rootEnvironment(hostFunctions: hostFunctions)
+        let calls = CallCheck(self, root)
+        for rule in all { calls.check(rule.body) }
         try stop()
-        RecursionCheck(self).run()
+        let safety = SafetyReport(self)
+        for rule in all { safety.checkHead(rule) }
+        try stop()
+        for rule in all { safety.checkBody(rule) }
+        try stop()
+        for rule in all { normalizer.finish(rule) }
+        let graph = RuleGraph(self)
+        RecursionCheck(self, graph).run()
+        try stop()
+        try checkTypes(normalizer, graph, branches)
+        for rule in all { calls.checkDeprecated(rule.body) }
         try stop()
     }
 
-    private func finish(_ stage: LocalVariables) {
-        locals = stage.nextNumber
-        errors += stage.errors
-        originals.merge(stage.originals) { $1 }
+    private func context(_ subjects: [String: Term]) -> TypeChecker.Context {
+        TypeChecker.Context(input: options.input, originals: originals, subjects: subjects)
     }
 
-    func stop() throws(RegoErrors) {
-        if errors.isEmpty { return }
-        let sorted = errors.enumerated().sorted { a, b in
-            if a.element.file != b.element.file { return a.element.file < b.element.file }
-            if a.element.row != b.element.row { return a.element.row < b.element.row }
-            if a.element.column != b.element.column { return a.element.column < b.element.column }
-            return a.offset < b.offset
+    private func checkTypes(
+        _ normalizer: Normalizer, _ graph: RuleGraph, _ branches: [ObjectIdentifier: [NormalRule]]
+    ) throws(RegoErrors) {
+        let checker = TypeChecker(context(normalizer.subjects))
+        let environment = checker.rootEnvironment(hostFunctions: hostFunctions)
+        var found: [RegoError] = []
+        for rule in graph.inOrderOfDependency() {
+            for branch in branches[ObjectIdentifier(rule)] ?? [] { found += checker.check(branch, in: environment) }
         }
-        throw RegoErrors(sorted.map(\.element))
+        for error in RegoErrors.sorted(found) { fail(error) }
+        types = environment
+        try stop()
     }
 
-    private func adopt(_ rule: Rule, _ module: Module) {
-        var next: Rule? = rule
-        while let rule = next {
-            rule.module = module
-            next = rule.otherwise
+    /// Puts the bodies that the planner sees into a safe order.
+    private func orderBodies() {
+        forEachBranch { rule in
+            var globals = VariableCollector.names(rule.head.arguments ?? [])
+            globals.formUnion(["input", "data"])
+            var safety = Safety(arity: { self.arity(of: $0) })
+            rule.body = safety.reorder(rule.body, globals: globals)
+            let heads = [rule.head.key, rule.head.value].compactMap { $0 } + rule.head.reference.dropFirst()
+            let known = globals.union(VariableCollector.names(rule.body))
+            for term in heads {
+                let head = Expression(.term(term), term.location)
+                _ = safety.reorder([head], globals: known.union(VariableCollector.names([head])))
+            }
         }
-    }
-
-    /// The name of a rule's first part.
-    static func name(of rule: Rule) -> String {
-        if case .variable(let name) = rule.head.reference[0].value { return name }
-        return ""
     }
 
     // MARK: Names
 
-    private func checkImports() {
-        for module in modules {
-            for statement in module.imports {
-                if case .variable(let root) = statement.path[0].value, root == "future" || root == "rego" { continue }
-                if let alias = statement.alias, alias == "input" || alias == "data" {
-                    fail(
-                        "rego_compile_error", statement.location,
-                        "imports must not shadow \(alias)" + " (use a different variable name)")
-                }
-            }
-        }
-    }
-
-    /// What each name in a package stands for.
+    /// What each name in a package stands for. The heads of the references are shared: the last use of any of them is
+    /// where errors about references are reported, as OPA does.
     private func globals(_ module: Module) -> [String: [Term]] {
         let data = Term(.variable("data"))
         var names: [String: [Term]] = [:]
         let package = TermPrinter.text(module.package)
         for other in modules where TermPrinter.text(other.package) == package {
             for rule in other.rules {
-                let name = Compiler.name(of: rule)
+                let name = rule.name
                 names[name] = [data] + module.package + [Term(.string(name))]
             }
         }
         for statement in module.imports {
             guard case .variable(let root) = statement.path[0].value, root != "future", root != "rego" else { continue }
-            names[statement.name] = statement.path
+            names[statement.name] = statement.path.map { $0.copy() }
         }
         names["data"] = nil
         names["input"] = nil
@@ -139,7 +209,14 @@ final class Compiler {
 
     private func resolve(_ module: Module) {
         var resolver = Resolver(globals: globals(module))
-        for rule in module.rules { resolver.resolve(rule) }
+        for rule in module.rules { for error in resolver.resolve(rule) { fail(error) } }
+        guard options.isStrict else { return }
+        for statement in module.imports {
+            guard case .variable(let root) = statement.path[0].value, root != "future", root != "rego" else { continue }
+            if !resolver.used.contains(statement.name) {
+                fail("rego_compile_error", statement.location, "\(statement.text) unused")
+            }
+        }
     }
 
     /// Prepares a query: returns the body in a safe order and the names of its variables as written.
@@ -155,8 +232,8 @@ final class Compiler {
             }
         }
         var resolver = Resolver(globals: globals)
-        resolver.resolve(body)
-        var stage = LocalVariables(counter: locals)
+        resolver.resolve(query: body)
+        var stage = LocalVariables(counter: locals, isStrict: options.isStrict, arity: { self.arity(of: $0) })
         var body = stage.rewriteQuery(body)
         let names = stage.originals
         finish(stage)
@@ -166,11 +243,14 @@ final class Compiler {
         body = expansion.expand(body)
         locals = expansion.nextNumber
         markFunctionValues(body)
-        for expression in body { checkCalls(expression) }
+        for error in WithCheck(self).check(body) { fail(error) }
+        try stop()
+        let root = types ?? TypeChecker(context([:])).rootEnvironment(hostFunctions: hostFunctions)
+        CallCheck(self, root).check(body)
         try stop()
         var safety = Safety(arity: { self.arity(of: $0) })
         body = safety.reorder(body, globals: ["input", "data"])
-        report(safety)
+        SafetyReport(self).report(safety, scope: "")
         try stop()
         var result: [(local: String, name: String)] = []
         let seen = VariableCollector.names(body, VariableCollector(skipsCallHeads: true, skipsClosures: true))
@@ -194,11 +274,7 @@ final class Compiler {
             }
             package.isPackage = true
             for rule in module.rules {
-                var node = tree
-                for term in module.package {
-                    if let key = ConstantTerm.value(term) { node = node.makeChild(key) }
-                }
-                node = node.makeChild(.string(Compiler.name(of: rule)))
+                var node = package.makeChild(.string(rule.name))
                 for term in Compiler.staticParts(rule) {
                     if let key = ConstantTerm.value(term) { node = node.makeChild(key) }
                 }
@@ -229,9 +305,7 @@ final class Compiler {
         Array(rule.head.reference.dropFirst(1 + staticParts(rule).count))
     }
 
-    // MARK: Checks
-
-    private func checkConflicts() { RuleConflicts(self).run() }
+    // MARK: Functions
 
     /// Marks the values of `with`s that are functions as calls without arguments: their names are no variables.
     private func markFunctionValues(_ body: Body) {
@@ -255,74 +329,6 @@ final class Compiler {
         }
     }
 
-    private func checkFunctions() {
-        for module in modules {
-            for rule in module.rules {
-                var next: Rule? = rule
-                while let rule = next {
-                    for expression in rule.body { checkCalls(expression) }
-                    for term in [rule.head.key, rule.head.value].compactMap({ $0 }) { checkCalls(term) }
-                    next = rule.otherwise
-                }
-            }
-        }
-    }
-
-    private func checkCalls(_ expression: Expression) {
-        switch expression.kind {
-        case .call(let terms):
-            checkCall(terms, expression.location)
-            for term in terms.dropFirst() { checkCalls(term) }
-        case .term(let term): checkCalls(term)
-        case .some: break
-        case .every(_, _, let domain, let body):
-            checkCalls(domain)
-            for inner in body { checkCalls(inner) }
-        case .not(let body, _): for inner in body { checkCalls(inner) }
-        case .logical(_, let left, let right): for inner in left + right { checkCalls(inner) }
-        }
-        for with in expression.with { checkCalls(with.value) }
-    }
-
-    private func checkCalls(_ term: Term) {
-        switch term.value {
-        case .arrayComprehension(let head, let body), .setComprehension(let head, let body):
-            checkCalls(head)
-            for inner in body { checkCalls(inner) }
-        case .objectComprehension(let key, let value, let body):
-            checkCalls(key)
-            checkCalls(value)
-            for inner in body { checkCalls(inner) }
-        default: for child in TermWalk.children(term) { checkCalls(child) }
-        }
-    }
-
-    private func checkCall(_ terms: [Term], _ location: Location) {
-        if arity(of: terms[0]) == nil {
-            fail("rego_type_error", location, "undefined function \(TermPrinter.text(terms[0]))")
-            return
-        }
-        if let declaration = BuiltinTable.declarations[TermPrinter.text(terms[0])] {
-            let count = terms.count - 1
-            let expected = declaration.arguments.count
-            if declaration.isVariadic { return }
-            if count < expected || count > expected + (declaration.result == nil ? 0 : 1) {
-                fail("rego_type_error", location, "\(declaration.name): arity mismatch")
-            }
-            return
-        }
-        if let node = function(terms[0]), let rule = node.rules.first {
-            let expected = rule.head.arguments?.count ?? 0
-            let count = terms.count - 1
-            if count < expected || count > expected + 1 {
-                fail(
-                    "rego_type_error", location,
-                    "function \(TermPrinter.text(terms[0])) has arity \(expected), got \(count) argument"
-                        + (count == 1 ? "" : "s"))
-            }
-        }
-    }
-
     /// The node of a function that a call's operator names.
     func function(_ op: Term) -> RuleTree? {
         guard case .reference(let parts) = op.value, case .variable("data") = parts[0].value else { return nil }
@@ -338,86 +344,38 @@ final class Compiler {
         if let count = hostFunctions[name] { return count }
         return function(op)?.rules.first?.head.arguments?.count
     }
+}
 
-    private func checkHeadSafety() {
-        for module in modules {
-            for rule in module.rules {
-                var next: Rule? = rule
-                while let rule = next {
-                    var known = VariableCollector.names(rule.body)
-                    known.formUnion(VariableCollector.names(rule.head.arguments ?? []))
-                    known.formUnion(["input", "data"])
-                    let head =
-                        Array(rule.head.reference.dropFirst()) + [rule.head.key, rule.head.value].compactMap { $0 }
-                    var reported: Set<String> = []
-                    for term in head {
-                        for (name, location) in VariablePlaces.find(term) where !known.contains(name) {
-                            let original = originals[name] ?? name
-                            if original.hasPrefix("$") || original.hasPrefix("__local") { continue }
-                            if reported.insert(original).inserted {
-                                fail("rego_unsafe_var_error", location, "var \(original) is unsafe")
-                            }
-                        }
-                    }
-                    next = rule.otherwise
-                }
+/// Numbers of locals that a module's text does not mention.
+enum LocalNames {
+    /// The least number above those of all names `__local<number>`.
+    static func firstFree(_ source: [UInt8]) -> Int {
+        let prefix = Array("__local".utf8)
+        var first = 0
+        var index = 0
+        while index + prefix.count < source.count {
+            guard source[index] == prefix[0], source[index..<index + prefix.count].elementsEqual(prefix) else {
+                index += 1
+                continue
             }
+            index += prefix.count
+            var number = 0
+            while index < source.count, source[index] >= 0x30, source[index] <= 0x39, number < 1 << 32 {
+                number = number * 10 + Int(source[index] - 0x30)
+                index += 1
+            }
+            first = max(first, number + 1)
         }
+        return first
     }
+}
 
-    private func checkBodySafety() {
-        for module in modules {
-            for rule in module.rules {
-                var next: Rule? = rule
-                while let rule = next {
-                    var safety = Safety(arity: { self.arity(of: $0) })
-                    var globals = VariableCollector.names(rule.head.arguments ?? [])
-                    globals.formUnion(["input", "data"])
-                    rule.body = safety.reorder(rule.body, globals: globals)
-                    var heads: Body = []
-                    for term in [rule.head.key, rule.head.value].compactMap({ $0 })
-                        + rule.head.reference.dropFirst()
-                    {
-                        heads.append(Expression(.term(term), term.location))
-                    }
-                    var inner = Safety(arity: { self.arity(of: $0) })
-                    let known = globals.union(VariableCollector.names(rule.body))
-                    for head in heads {
-                        _ = inner.reorder([head], globals: known.union(VariableCollector.names([head])))
-                    }
-                    report(safety)
-                    next = rule.otherwise
-                }
-            }
-        }
-    }
-
-    private func report(_ safety: Safety) {
-        var places: [String: Location] = [:]
-        for entry in safety.unsafe {
-            for name in entry.names {
-                let place = entry.expression.location
-                if let known = places[name], (known.row, known.column) <= (place.row, place.column) { continue }
-                places[name] = place
-            }
-        }
-        var reported = false
-        for (name, place) in places.sorted(by: { a, b in
-            (a.value.row, a.value.column, a.key) < (b.value.row, b.value.column, b.key)
-        }) {
-            let original = originals[name] ?? name
-            if original.hasPrefix("$") || original.hasPrefix("__local") { continue }
-            reported = true
-            let hint =
-                Token.futureKeywords[original] != nil
-                ? " (hint: `import future.keywords.\(original)` to import a future keyword)" : ""
-            fail("rego_unsafe_var_error", place, "var \(original) is unsafe\(hint)")
-        }
-        if reported { return }
-        for entry in safety.unsafe {
-            fail("rego_unsafe_var_error", entry.expression.location, "expression is unsafe")
-        }
-    }
+/// How strict a compilation is.
+struct CompilerOptions {
+    /// Unused assignments, arguments and imports are errors.
+    var isStrict = false
+    /// The type of `input`, where it is known.
+    var input: RegoType?
 }
 
 extension RuleTree {
@@ -429,17 +387,5 @@ extension RuleTree {
             node = child
         }
         return node
-    }
-}
-
-/// Variables of a term with their places; closures left out.
-enum VariablePlaces {
-    static func find(_ term: Term) -> [(name: String, location: Location)] {
-        switch term.value {
-        case .variable(let name): [(name, term.location)]
-        case .call(let terms): terms.dropFirst().flatMap { find($0) }
-        case .arrayComprehension, .setComprehension, .objectComprehension, .template: []
-        default: TermWalk.children(term).flatMap { find($0) }
-        }
     }
 }

@@ -2,7 +2,8 @@
 public struct RegoError: Error, Hashable, Sendable, CustomStringConvertible {
     /// OPA's code: `rego_parse_error`, `rego_compile_error`, `rego_type_error`, `rego_unsafe_var_error`,
     /// `rego_recursion_error`, `eval_type_error`, `eval_conflict_error`, `eval_builtin_error`, `eval_with_merge_error`,
-    /// `eval_internal_error`, `eval_cancel_error`; or our own `rego_limit_error`.
+    /// `eval_internal_error`, `eval_cancel_error`; or our own `rego_limit_error`, and `rego_unavailable_error` for a call
+    /// of a built-in function that an embedded engine does not have.
     public var code: String
     /// What is wrong, in OPA's words where OPA has some.
     public var message: String
@@ -45,11 +46,21 @@ public struct RegoError: Error, Hashable, Sendable, CustomStringConvertible {
 
 /// Everything that is wrong with the modules of a policy; never empty.
 public struct RegoErrors: Error, Hashable, Sendable, CustomStringConvertible {
-    /// In order of their places.
+    /// In OPA's order: as they were found, those of the type checker by their places.
     public var errors: [RegoError]
 
     /// A list of errors.
     public init(_ errors: [RegoError]) { self.errors = errors }
+
+    /// Errors by their places, and by their texts where the place is the same.
+    static func sorted(_ errors: [RegoError]) -> [RegoError] {
+        errors.map { ($0, $0.description) }.sorted { a, b in
+            if a.0.file != b.0.file { return a.0.file < b.0.file }
+            if a.0.row != b.0.row { return a.0.row < b.0.row }
+            if a.0.column != b.0.column { return a.0.column < b.0.column }
+            return a.1.utf8.lexicographicallyPrecedes(b.1.utf8)
+        }.map(\.0)
+    }
 
     /// `1 error occurred: ...` or `N errors occurred:` and a line for each.
     public var description: String {

@@ -21,6 +21,8 @@ public struct RegoLimits: Sendable, Hashable {
     static let maximumSourceBytes = 16 << 20
     /// Deepest nesting of a value that is read (JSON, YAML) or made.
     static let maximumValueDepth = 512
+    /// Most parts of a type that the checker handles; larger ones are `any`.
+    static let typeParts = 200_000
     /// Slots of all frames that are active at once.
     static let stackSlots = 1 << 17
     /// Rules and functions that are active at once.

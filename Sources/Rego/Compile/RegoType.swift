@@ -1,52 +1,78 @@
-/// A type, as OPA's checker has it.
+/// A type, as OPA's checker has it. Nil in the place of a part is a type that is not known yet.
 indirect enum RegoType: Sendable {
-    /// Any value (no alternatives) or one of several types.
+    /// Any value (no alternatives) or one of several types, sorted.
     case any([RegoType])
     case null
     case boolean
     case number
     case string
-    case array([RegoType], rest: RegoType?)
-    case object([(key: RegoValue, type: RegoType)], rest: (key: RegoType, value: RegoType)?)
+    /// The types of the first elements, then that of all others.
+    case array([RegoType?], rest: RegoType?)
+    /// The types of known keys, sorted by key, then those of all others.
+    case object([Property], rest: Rest?)
     /// Nil for a set of nothing in particular.
     case set(RegoType?)
-    case function([RegoType], result: RegoType?)
+    case function([RegoType?], result: RegoType?)
+
+    /// The type of one key's value.
+    struct Property: Sendable {
+        let key: RegoValue
+        var type: RegoType?
+    }
+
+    /// The types of other keys and of their values.
+    struct Rest: Sendable {
+        var key: RegoType?
+        var value: RegoType?
+    }
 
     static let anything = RegoType.any([])
+
+    /// An object's type, its properties in order.
+    static func object(sorting properties: [Property], rest: Rest?) -> RegoType {
+        .object(properties.sorted { TypeKeys.compare($0.key, $1.key) < 0 }, rest: rest)
+    }
+
+    /// One of several types.
+    static func any(sorting types: [RegoType]) -> RegoType { .any(types.sorted { compare($0, $1) < 0 }) }
+
+    /// Whether this is `any` without alternatives.
+    var isAnything: Bool { if case .any(let types) = self { types.isEmpty } else { false } }
+
+    /// As OPA prints it, where a missing type is `???`.
+    static func text(_ type: RegoType?) -> String { type?.text ?? "???" }
 
     /// As OPA prints it.
     var text: String {
         switch self {
         case .any(let types):
-            return types.isEmpty ? "any" : "any<" + RegoType.sorted(types).map(\.text).joined(separator: ", ") + ">"
+            return types.isEmpty ? "any" : "any<" + types.map(\.text).joined(separator: ", ") + ">"
         case .null: return "null"
         case .boolean: return "boolean"
         case .number: return "number"
         case .string: return "string"
         case .array(let elements, let rest):
             var result = "array"
-            if !elements.isEmpty { result += "<" + elements.map(\.text).joined(separator: ", ") + ">" }
+            if !elements.isEmpty { result += "<" + Self.list(elements) + ">" }
             if let rest { result += "[" + rest.text + "]" }
             return result
-        case .object(let pairs, let rest):
+        case .object(let properties, let rest):
             var result = "object"
-            if !pairs.isEmpty {
-                result += "<" + pairs.map { keyText($0.key) + ": " + $0.type.text }.joined(separator: ", ") + ">"
+            if !properties.isEmpty {
+                let texts = properties.map { TypeKeys.text($0.key) + ": " + Self.text($0.type) }
+                result += "<" + texts.joined(separator: ", ") + ">"
             }
-            if let rest { result += "[" + rest.key.text + ": " + rest.value.text + "]" }
+            if let rest { result += "[" + Self.text(rest.key) + ": " + Self.text(rest.value) + "]" }
             return result
-        case .set(let element): return "set[" + (element?.text ?? "") + "]"
+        case .set(let element): return "set[" + Self.text(element) + "]"
         case .function(let arguments, let result):
-            return "(" + arguments.map(\.text).joined(separator: ", ") + ") => " + (result?.text ?? "???")
+            return "(" + Self.list(arguments) + ") => " + Self.text(result)
         }
     }
 
-    private func keyText(_ key: RegoValue) -> String {
-        if case .string(let text) = key { return text }
-        return key.json
-    }
+    private static func list(_ types: [RegoType?]) -> String { types.map { text($0) }.joined(separator: ", ") }
 
-    static func sorted(_ types: [RegoType]) -> [RegoType] { types.sorted { compare($0, $1) < 0 } }
+    // MARK: Order
 
     private var rank: Int {
         switch self {
@@ -62,45 +88,43 @@ indirect enum RegoType: Sendable {
         }
     }
 
-    /// OPA's order of types.
-    static func compare(_ a: RegoType, _ b: RegoType) -> Int {
+    /// OPA's order of types; unknown ones come first.
+    static func compare(_ a: RegoType?, _ b: RegoType?) -> Int {
+        guard let a else { return b == nil ? 0 : -1 }
+        guard let b else { return 1 }
         if a.rank != b.rank { return a.rank < b.rank ? -1 : 1 }
         switch (a, b) {
         case (.array(let x, let restX), .array(let y, let restY)):
-            let rest = compareOptional(restX, restY)
-            if rest != 0 { return rest }
-            return compareLists(x, y)
-        case (.set(let x), .set(let y)): return compareOptional(x, y)
-        case (.any(let x), .any(let y)): return compareLists(sorted(x), sorted(y))
+            let order = compare(restX, restY)
+            return order != 0 ? order : compareLists(x, y)
+        case (.set(let x), .set(let y)): return compare(x, y)
+        case (.any(let x), .any(let y)): return compareLists(x, y)
         case (.object(let x, let restX), .object(let y, let restY)):
-            if let restX, let restY {
-                let keys = compare(restX.key, restY.key)
-                if keys != 0 { return keys }
-                let values = compare(restX.value, restY.value)
-                if values != 0 { return values }
-            } else if restX != nil || restY != nil {
-                return restX == nil ? -1 : 1
-            }
+            let order = compareRests(restX, restY)
+            if order != 0 { return order }
             for (left, right) in zip(x, y) {
-                if left.key != right.key { return left.key.json < right.key.json ? -1 : 1 }
-                let order = compare(left.type, right.type)
-                if order != 0 { return order }
+                let keys = TypeKeys.compare(left.key, right.key)
+                if keys != 0 { return keys }
+                let types = compare(left.type, right.type)
+                if types != 0 { return types }
             }
             return x.count == y.count ? 0 : x.count < y.count ? -1 : 1
         case (.function(let x, let resultX), .function(let y, let resultY)):
+            if x.count != y.count { return x.count < y.count ? -1 : 1 }
             let order = compareLists(x, y)
-            return order != 0 ? order : compareOptional(resultX, resultY)
+            return order != 0 ? order : compare(resultX, resultY)
         default: return 0
         }
     }
 
-    private static func compareOptional(_ a: RegoType?, _ b: RegoType?) -> Int {
+    private static func compareRests(_ a: Rest?, _ b: Rest?) -> Int {
         guard let a else { return b == nil ? 0 : -1 }
         guard let b else { return 1 }
-        return compare(a, b)
+        let keys = compare(a.key, b.key)
+        return keys != 0 ? keys : compare(a.value, b.value)
     }
 
-    private static func compareLists(_ a: [RegoType], _ b: [RegoType]) -> Int {
+    private static func compareLists(_ a: [RegoType?], _ b: [RegoType?]) -> Int {
         for (x, y) in zip(a, b) {
             let order = compare(x, y)
             if order != 0 { return order }
@@ -108,110 +132,129 @@ indirect enum RegoType: Sendable {
         return a.count == b.count ? 0 : a.count < b.count ? -1 : 1
     }
 
-    /// The union of two types.
+    // MARK: Union
+
+    /// Whether the alternatives are a superset of `other`.
+    private static func contains(_ types: [RegoType], _ other: RegoType?) -> Bool {
+        if case .function = other { return false }
+        return types.isEmpty || place(of: other, in: types).found
+    }
+
+    /// Where `other` stands, or would stand, in sorted alternatives.
+    private static func place(of other: RegoType?, in types: [RegoType]) -> (index: Int, found: Bool) {
+        var low = 0
+        var high = types.count
+        while low < high {
+            let middle = (low + high) / 2
+            if compare(types[middle], other) >= 0 { high = middle } else { low = middle + 1 }
+        }
+        return (low, low < types.count && compare(types[low], other) == 0)
+    }
+
+    /// Whether the type includes `other`.
+    static func contains(_ a: RegoType?, _ b: RegoType?) -> Bool {
+        if case .any(let types) = a { return contains(types, b) }
+        return compare(a, b) == 0
+    }
+
+    private static func merge(_ types: [RegoType], _ other: RegoType) -> RegoType {
+        if case .any(let others) = other {
+            if types.isEmpty { return .any(types) }
+            if others.isEmpty { return other }
+            var result = types
+            for type in others {
+                let (index, found) = place(of: type, in: result)
+                if !found { result.insert(type, at: index) }
+            }
+            return .any(result)
+        }
+        if contains(types, other) { return .any(types) }
+        var result = types
+        result.insert(other, at: place(of: other, in: types).index)
+        return .any(result)
+    }
+
+    /// The union of two types; nil for that of a function and something else.
     static func or(_ a: RegoType?, _ b: RegoType?) -> RegoType? {
         guard let a else { return b }
         guard let b else { return a }
-        var types: [RegoType] = []
-        for type in [a, b] {
-            if case .any(let inner) = type {
-                if inner.isEmpty { return .anything }
-                types += inner
-            } else {
-                types.append(type)
-            }
+        switch (a, b) {
+        case (.function(let x, let resultX), .function(let y, let resultY)):
+            if x.count != y.count { return nil }
+            return .function(zip(x, y).map { or($0, $1) }, result: or(resultX, resultY))
+        case (.function, _), (_, .function): return nil
+        case (.any(let types), _): return merge(types, b)
+        case (_, .any(let types)): return merge(types, a)
+        default: return compare(a, b) == 0 ? a : .any(sorting: [a, b])
         }
-        var distinct: [RegoType] = []
-        for type in sorted(types) {
-            if let last = distinct.last, compare(last, type) == 0 { continue }
-            distinct.append(type)
-        }
-        return distinct.count == 1 ? distinct[0] : .any(distinct)
-    }
-
-    /// Whether the type includes every value of `other`'s kind.
-    static func contains(_ a: RegoType, _ b: RegoType) -> Bool {
-        if case .any(let types) = a {
-            return types.isEmpty || types.contains { compare($0, b) == 0 }
-        }
-        return compare(a, b) == 0
     }
 }
 
-/// Parses OPA's notation of types: `array<string, number>[any]`, `object<k: string>[any: any]`.
-struct TypeNotation {
-    private let text: [UInt8]
-    private var offset = 0
-
-    static func type(_ text: Substring) -> RegoType {
-        var parser = TypeNotation(text: Array(text.utf8))
-        return parser.parse()
+/// Constant keys of objects in types: their order and their text.
+enum TypeKeys {
+    private static func rank(_ value: RegoValue) -> Int {
+        switch value {
+        case .null: 0
+        case .boolean: 1
+        case .number: 2
+        case .string: 3
+        case .array, .set: 4
+        case .object: 5
+        }
     }
 
-    private init(text: [UInt8]) { self.text = text }
-
-    private mutating func take(_ character: Character) -> Bool {
-        while offset < text.count, text[offset] == 0x20 { offset += 1 }
-        guard offset < text.count, text[offset] == character.asciiValue else { return false }
-        offset += 1
-        return true
+    /// The order of keys; sets stand as arrays, as in JSON.
+    static func compare(_ a: RegoValue, _ b: RegoValue) -> Int {
+        if rank(a) != rank(b) { return rank(a) < rank(b) ? -1 : 1 }
+        switch (a, b) {
+        case (.boolean(let x), .boolean(let y)): return x == y ? 0 : y ? -1 : 1
+        case (.number(let x), .number(let y)):
+            if x == y { return 0 }
+            return Decimal.compare(Decimal(Array(x.utf8)), Decimal(Array(y.utf8)))
+        case (.string(let x), .string(let y)):
+            if x.utf8.elementsEqual(y.utf8) { return 0 }
+            return x.utf8.lexicographicallyPrecedes(y.utf8) ? -1 : 1
+        case (.object(let x), .object(let y)):
+            for (left, right) in zip(x, y) {
+                let keys = compare(left.key, right.key)
+                if keys != 0 { return keys }
+                let values = compare(left.value, right.value)
+                if values != 0 { return values }
+            }
+            return x.count == y.count ? 0 : x.count < y.count ? -1 : 1
+        default:
+            let (x, y) = (a.elements ?? [], b.elements ?? [])
+            for (left, right) in zip(x, y) {
+                let order = compare(left, right)
+                if order != 0 { return order }
+            }
+            return x.count == y.count ? 0 : x.count < y.count ? -1 : 1
+        }
     }
 
-    private mutating func name() -> String {
-        while offset < text.count, text[offset] == 0x20 { offset += 1 }
-        let start = offset
-        while offset < text.count, !Array("<>[],: ".utf8).contains(text[offset]) { offset += 1 }
-        return String(decoding: text[start..<offset], as: UTF8.self)
+    /// A key as the text of a type has it: Go's `%v` of its JSON.
+    static func text(_ key: RegoValue) -> String {
+        switch key {
+        case .null: "<nil>"
+        case .boolean(let boolean): boolean ? "true" : "false"
+        case .number(let text), .string(let text): text
+        case .array(let elements), .set(let elements):
+            "[" + elements.map { text($0) }.joined(separator: " ") + "]"
+        case .object(let pairs):
+            "map[" + pairs.map { text($0.key) + ":" + text($0.value) }.joined(separator: " ") + "]"
+        }
     }
 
-    private mutating func list() -> [RegoType] {
-        var types: [RegoType] = []
-        guard take("<") else { return types }
-        repeat { types.append(parse()) } while take(",")
-        _ = take(">")
-        return types
-    }
-
-    private mutating func parse() -> RegoType {
-        switch name() {
-        case "null": return .null
-        case "boolean": return .boolean
-        case "number": return .number
-        case "string": return .string
-        case "set":
-            var element: RegoType?
-            if take("["), !take("]") {
-                element = parse()
-                _ = take("]")
-            }
-            return .set(element)
-        case "array":
-            let elements = list()
-            var rest: RegoType?
-            if take("[") {
-                rest = parse()
-                _ = take("]")
-            }
-            return .array(elements, rest: rest)
-        case "object":
-            var pairs: [(key: RegoValue, type: RegoType)] = []
-            if take("<") {
-                repeat {
-                    let key = name()
-                    _ = take(":")
-                    pairs.append((.string(key), parse()))
-                } while take(",")
-                _ = take(">")
-            }
-            var rest: (key: RegoType, value: RegoType)?
-            if take("[") {
-                let key = parse()
-                _ = take(":")
-                rest = (key, parse())
-                _ = take("]")
-            }
-            return .object(pairs, rest: rest)
-        default: return .any(list())
+    /// The type of a constant.
+    static func type(_ value: RegoValue) -> RegoType {
+        switch value {
+        case .null: .null
+        case .boolean: .boolean
+        case .number: .number
+        case .string: .string
+        case .array(let elements), .set(let elements): .array(elements.map { type($0) }, rest: nil)
+        case .object(let pairs):
+            .object(sorting: pairs.map { RegoType.Property(key: $0.key, type: type($0.value)) }, rest: nil)
         }
     }
 }

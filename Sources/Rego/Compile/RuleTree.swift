@@ -21,7 +21,13 @@ final class RuleTree {
     /// A constant key that compares by its bytes.
     struct Symbol: Hashable {
         private let bytes: [UInt8]
-        init(_ value: RegoValue) { bytes = Array(value.json.utf8) }
+        init(_ value: RegoValue) {
+            if case .string(let text) = value {
+                bytes = [0x22] + text.utf8
+            } else {
+                bytes = Array(value.json.utf8)
+            }
+        }
     }
 
     /// The child of a key.

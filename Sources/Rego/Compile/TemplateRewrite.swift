@@ -3,6 +3,7 @@
 enum TemplateRewrite {
     static func rewrite(_ rule: Rule, counter: inout Int) {
         rewrite(&rule.body, counter: &counter)
+        for term in rule.head.arguments ?? [] { rewrite(term, &counter) }
         for term in rule.head.reference.dropFirst() { rewrite(term, &counter) }
         if let key = rule.head.key, key !== rule.head.reference.last { rewrite(key, &counter) }
         if let value = rule.head.value { rewrite(value, &counter) }
@@ -58,13 +59,16 @@ enum TemplateRewrite {
         counter += 1
         let inner: Expression
         switch expression.kind {
-        case .call(let terms): inner = Expression(.call(terms + [output]), place)
-        case .term(let term):
-            let op = Term(.reference([Term(.variable("eq"), place)]), place)
-            inner = Expression(.call([op, output, term]), place)
+        case .call(let terms): inner = equality(output, Term(.call(terms)), place)
+        case .term(let term): inner = equality(output, term, place)
         default: inner = expression
         }
         inner.with = expression.with
         return Term(.setComprehension(Term(output.value, place), [inner]), place)
+    }
+
+    private static func equality(_ output: Term, _ term: Term, _ place: Location) -> Expression {
+        let op = Term(.reference([Term(.variable("eq"), place)]), place)
+        return Expression(.call([op, output, term]), place)
     }
 }

@@ -256,6 +256,7 @@ final class Planner {
 
     private func planSolutions(_ body: Body, _ names: [(local: String, name: String)]) throws(RegoErrors) {
         let start = slot()
+        let end = fail
         emit(.begin, a: start)
         try planBody(body)
         var operands: [Int32] = []
@@ -266,7 +267,7 @@ final class Planner {
         emit(.makeObject, a: object, b: Int32(operands.count / 2), c: pooled(operands))
         emit(.push, b: object)
         emitJumping(.jump)
-        place(fail)
+        place(end)
         emit(.endArray, a: 0, b: start)
         emit(.return)
     }
@@ -275,7 +276,7 @@ final class Planner {
         places.append(
             RulePlace(
                 file: rule.location.source?.name ?? "", row: rule.location.row, column: rule.location.column,
-                name: RuleDependencies.name(rule)))
+                name: RuleGraph.name(rule)))
         return Int32(places.count - 1)
     }
 }

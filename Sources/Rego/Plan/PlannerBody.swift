@@ -277,7 +277,7 @@ extension Planner {
         guard let function = Builtins.function(name) else {
             throw RegoErrors([
                 RegoError(
-                    "rego_type_error", location,
+                    "rego_unavailable_error", location,
                     "built-in function \(name) is not available here (replace it with a `with`, or leave it out)")
             ])
         }

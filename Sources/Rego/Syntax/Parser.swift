@@ -18,12 +18,9 @@ struct Parser {
 
     var state: State
     var notBodies = false
-    private var cache: [CacheKey: (Term?, State)] = [:]
+    /// Parsed terms by offset, in ascending order: a term drops those inside it.
+    private var cache: [(offset: Int, term: Term?, state: State)] = []
 
-    private struct CacheKey: Hashable {
-        let offset: Int
-        let token: Token
-    }
     var depth = 0
     /// Deepest nesting of grammar rules: each level of source nesting takes about ten.
     static let maximumDepth = 1600
@@ -163,13 +160,20 @@ struct Parser {
 
     // MARK: Remembered terms
 
-    func cached(_ offset: Int) -> (Term?, State)? { cache[CacheKey(offset: offset, token: token)] }
-
-    mutating func remember(_ term: Term?, _ offset: Int, _ token: Token) {
-        cache[CacheKey(offset: offset, token: token)] = (term, state)
+    func cached(_ offset: Int) -> (Term?, State)? {
+        for entry in cache.reversed() {
+            if entry.offset == offset { return (entry.term, entry.state) }
+            if entry.offset < offset { return nil }
+        }
+        return nil
     }
 
-    mutating func forget() { cache = [:] }
+    mutating func remember(_ term: Term?, _ offset: Int) {
+        while let last = cache.last, last.offset >= offset { cache.removeLast() }
+        cache.append((offset, term, state))
+    }
+
+    mutating func forget() { cache = [] }
 
     // MARK: Keywords in references
 

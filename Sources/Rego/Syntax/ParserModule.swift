@@ -82,19 +82,31 @@ extension Parser {
         for rule in module.rules {
             var next: Rule? = rule
             while let rule = next {
-                if rule.generatedBody, rule.head.generatedValue {
-                    let kind = rule.head.arguments?.isEmpty == false ? "function" : "rule"
-                    report(rule.location, "\(kind) must have value assignment and/or body declaration")
-                }
-                if !rule.generatedBody, !rule.hasIf, !rule.isDefault {
-                    report(rule.location, "`if` keyword is required before rule body")
-                }
-                if rule.head.value == nil, rule.head.key != nil, !rule.head.usesContains {
-                    report(rule.location, "`contains` keyword is required for partial set rules")
-                }
+                for message in Self.problems(rule) { report(rule.location, message) }
                 next = rule.otherwise
             }
         }
+    }
+
+    /// What version 1 of the language does not allow in a rule.
+    private static func problems(_ rule: Rule) -> [String] {
+        let kind = rule.head.arguments?.isEmpty == false ? "function" : "rule"
+        var problems: [String] = []
+        if rule.head.reference.count < 2,
+            Token.keywords[rule.name] != nil || Token.keywordsOfVersion1[rule.name] != nil
+        {
+            problems.append("\(rule.name) keyword cannot be used for rule name")
+        }
+        if rule.generatedBody, rule.head.generatedValue {
+            problems.append("\(kind) must have value assignment and/or body declaration")
+        }
+        if !rule.generatedBody, !rule.hasIf, !rule.isDefault {
+            problems.append("`if` keyword is required before \(kind) body")
+        }
+        if rule.head.value == nil, rule.head.key != nil, !rule.head.usesContains {
+            problems.append("`contains` keyword is required for partial set rules")
+        }
+        return problems
     }
 
     mutating func parsePackage() -> (path: [Term], location: Location)? {
@@ -199,8 +211,8 @@ extension Parser {
             Token.keywords[last] != nil || Token.keywordsOfVersion1[last] != nil
         {
             let place = path[path.count - 1].location
-            error(place, "unexpected import path, must not end with a keyword, got: \(last)")
             state.hints.append("import a different path or use an alias")
+            error(place, "unexpected import path, must not end with a keyword, got: \(last)")
         }
         return Import(path: path, alias: nil, location: location)
     }
@@ -313,14 +325,17 @@ extension Parser {
         if token == .if {
             scan()
             let saved = state
+            // Only a set with a leading brace may be meant as a body; without one the literal's own error stands.
+            let leadingBrace = token == .leftBrace
             if let expression = parseLiteral() {
                 var isSet = false
-                if case .term(let term) = expression.kind, case .set = term.value { isSet = true }
+                if leadingBrace, case .term(let term) = expression.kind, case .set = term.value { isSet = true }
                 if !isSet {
                     rule.body = [expression]
                     return parseOtherwise(rule)
                 }
             }
+            if !leadingBrace { return false }
             state = saved
             return parseBracedBody(rule)
         }
@@ -334,7 +349,6 @@ extension Parser {
     }
 
     private mutating func parseBracedBody(_ rule: Rule) -> Bool {
-        // Also reached with another token behind `if`, which parseBody then refuses.
         scan()
         guard let body = parseBody(.rightBrace) else { return false }
         scan()

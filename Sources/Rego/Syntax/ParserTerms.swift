@@ -91,17 +91,29 @@ extension Parser {
         guard enter() else { return nil }
         defer { leave() }
         let start = state.location.offset
-        let first = token
         if let (term, after) = cached(start) {
             state = after
             return term
         }
         var term: Term?
+        var minus: Location?
+        takeLogicalFunctionName()
         switch token {
         case .null: term = Term(.null, state.location)
         case .true: term = Term(.boolean(true), state.location)
         case .false: term = Term(.boolean(false), state.location)
-        case .minus, .dot, .number: term = parseNumber()
+        case .minus:
+            let saved = state
+            scan()
+            if token == .identifier || token == .contains {
+                // `-x` is `0 - x`.
+                minus = saved.location
+                term = parseVariable()
+            } else {
+                state = saved
+                term = parseNumber()
+            }
+        case .dot, .number: term = parseNumber()
         case .string: term = parseString()
         case .templatePart, .templateEnd: term = parseTemplate(raw: false)
         case .rawTemplatePart, .rawTemplateEnd: term = parseTemplate(raw: true)
@@ -123,8 +135,24 @@ extension Parser {
         default: illegal()
         }
         if let found = term { term = parseTermFinish(found) }
-        remember(term, start, first)
+        if let minus, let operand = term {
+            var location = minus
+            location.end = max(location.offset, state.lastEnd)
+            let op = Term(.reference([Term(.variable("minus"), minus)]), minus)
+            term = Term(.call([op, Term(.number("0"), minus), operand]), location)
+        }
+        remember(term, start)
         return term
+    }
+
+    /// `and(` and `or(` where a term is expected are calls of the set functions of these names.
+    private mutating func takeLogicalFunctionName() {
+        guard token == .logicalAnd || token == .logicalOr else { return }
+        let saved = state
+        scanWhitespace()
+        let next = token
+        state = saved
+        if next == .leftParenthesis { state.token = .identifier }
     }
 
     private mutating func parseTermFinish(_ head: Term) -> Term? {

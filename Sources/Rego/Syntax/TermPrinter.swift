@@ -47,13 +47,21 @@ enum TermPrinter {
         default: result = text(first)
         }
         for term in terms.dropFirst() {
-            if case .string(let name) = term.value, isIdentifier(name), Token.keywords[name] == nil {
+            if case .string(let name) = term.value, isIdentifier(name), Token.keywords[name] == nil,
+                Token.keywordsOfVersion1[name] == nil
+            {
                 result += "." + name
             } else {
                 result += "[" + text(term) + "]"
             }
         }
         return result
+    }
+
+    /// A package's path behind `data`.
+    static func packageName(_ path: [Term]) -> String {
+        guard let first = path.first, case .string(let name) = first.value else { return "" }
+        return text([Term(.variable(name))] + path.dropFirst())
     }
 
     static func isIdentifier(_ name: String) -> Bool {

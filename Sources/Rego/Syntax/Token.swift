@@ -79,6 +79,7 @@ enum Token: String {
 
     /// Whether errors call the token a keyword.
     var isKeyword: Bool {
-        Token.keywords[text] != nil || Token.keywordsOfVersion1[text] != nil || Token.futureKeywords[text] != nil
+        if self == .and || self == .or { return false }
+        return Token.keywords[text] != nil || Token.keywordsOfVersion1[text] != nil || Token.futureKeywords[text] != nil
     }
 }

@@ -10,11 +10,24 @@ struct AddressRange: Hashable {
         self.prefix = prefix
     }
 
+    private static let mappedPrefix: [UInt8] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF]
+
     /// An address without a prefix.
     static func address(_ text: [UInt8]) -> [UInt8]? {
         if text.contains(UInt8(ascii: ":")) { return version6(text) }
         return version4(text)
     }
+
+    /// An address without a prefix; one of IPv4 that is written as IPv6 is one of IPv4.
+    static func plainAddress(_ text: [UInt8]) -> [UInt8]? { address(text).map { plain($0) } }
+
+    /// The four bytes of an IPv4 address in IPv6's notation; other addresses as they are.
+    static func plain(_ address: [UInt8]) -> [UInt8] {
+        address.count == 16 && address.starts(with: mappedPrefix) ? Array(address.dropFirst(12)) : address
+    }
+
+    /// Sixteen bytes.
+    static func mapped(_ address: [UInt8]) -> [UInt8] { address.count == 4 ? mappedPrefix + address : address }
 
     /// A block; the address is masked. Nil for text that is none.
     init?(block text: [UInt8]) {
@@ -23,11 +36,16 @@ struct AddressRange: Hashable {
             return nil
         }
         let digits = text[(slash + 1)...]
-        guard !digits.isEmpty, digits.count <= 3, digits.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }),
-            let prefix = Int(String(decoding: digits, as: UTF8.self)), prefix <= address.count * 8,
-            digits.count == 1 || digits.first != 0x30
+        guard !digits.isEmpty, digits.count <= 9, digits.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }),
+            let prefix = Int(String(decoding: digits, as: UTF8.self)), prefix <= address.count * 8
         else { return nil }
-        self.init(bytes: Self.masked(address, prefix), prefix: prefix)
+        let masked = Self.masked(address, prefix)
+        // An IPv4 block written as IPv6 is one of IPv4.
+        if prefix >= 96, masked.starts(with: Self.mappedPrefix) {
+            self.init(bytes: Array(masked.dropFirst(12)), prefix: prefix - 96)
+        } else {
+            self.init(bytes: masked, prefix: prefix)
+        }
     }
 
     static func masked(_ bytes: [UInt8], _ prefix: Int) -> [UInt8] {
@@ -143,29 +161,52 @@ struct AddressRange: Hashable {
         }
     }
 
-    /// The fewest blocks that cover the same addresses.
-    static func merged(_ ranges: [(first: [UInt8], last: [UInt8])]) -> [AddressRange] {
-        let sorted = ranges.sorted { a, b in
-            if a.first.count != b.first.count { return a.first.count < b.first.count }
-            return a.first == b.first
-                ? a.last.lexicographicallyPrecedes(b.last) : a.first.lexicographicallyPrecedes(b.first)
+    /// A run of addresses of 16 bytes each, and how a run that nothing was merged with is written.
+    struct Run {
+        var first: [UInt8]
+        var last: [UInt8]
+        var text: String?
+    }
+
+    /// The texts of the fewest blocks that cover the same addresses; blocks that touch no other stay as written.
+    static func merged(_ runs: [Run]) -> [String] {
+        let sorted = runs.sorted { a, b in
+            a.last == b.last ? a.first.lexicographicallyPrecedes(b.first) : a.last.lexicographicallyPrecedes(b.last)
         }
-        var joined: [(first: [UInt8], last: [UInt8])] = []
-        for range in sorted {
-            guard let previous = joined.last, previous.first.count == range.first.count else {
-                joined.append(range)
+        var joined: [Run] = []
+        for run in sorted.reversed() {
+            guard let next = joined.last else {
+                joined.append(run)
                 continue
             }
-            var next = previous.last
-            increment(&next)
-            let isWrapped = next.allSatisfy { $0 == 0 }
-            if isWrapped || !next.lexicographicallyPrecedes(range.first) {
-                if previous.last.lexicographicallyPrecedes(range.last) { joined[joined.count - 1].last = range.last }
+            var before = next.first
+            decrement(&before)
+            if run.last.lexicographicallyPrecedes(before) {
+                joined.append(run)
             } else {
-                joined.append(range)
+                let first = run.first.lexicographicallyPrecedes(next.first) ? run.first : next.first
+                joined[joined.count - 1] = Run(first: first, last: next.last, text: nil)
             }
         }
-        return joined.flatMap { blocks($0.first, $0.last) }
+        return joined.flatMap { run -> [String] in
+            if let text = run.text { return [text] }
+            return blocks(run.first, run.last).map { block in
+                let bytes = plain(block.bytes)
+                if bytes.count == 4, block.prefix >= 96 { return text(bytes) + "/" + String(block.prefix - 96) }
+                return block.text
+            }
+        }
+    }
+
+    /// The address before; the first of its version stays.
+    private static func decrement(_ bytes: inout [UInt8]) {
+        let version4 = bytes.starts(with: mappedPrefix)
+        let start = version4 ? 12 : 0
+        if bytes[start...].allSatisfy({ $0 == 0 }) { return }
+        for index in bytes.indices.reversed() {
+            bytes[index] &-= 1
+            if bytes[index] != 0xFF { return }
+        }
     }
 
     /// The blocks of a run of addresses, largest first where they fit.

@@ -12,6 +12,15 @@ struct CivilTime {
     /// The zone's abbreviation.
     var zone = "UTC"
 
+    /// Whether this moment is later than `other`.
+    func isAfter(_ other: CivilTime) -> Bool {
+        func key(_ time: CivilTime) -> (seconds: Int, nanosecond: Int) {
+            let seconds = Self.days(time.year, time.month, time.day) * 86400 + time.hour * 3600 + time.minute * 60
+            return (seconds + time.second - time.offset, time.nanosecond)
+        }
+        return key(self) > key(other)
+    }
+
     /// Days since 1970-01-01.
     static func days(_ year: Int, _ month: Int, _ day: Int) -> Int {
         let y = month <= 2 ? year - 1 : year

@@ -91,6 +91,7 @@ struct GlobPattern {
             }
             guard index < text.count, !members.isEmpty else { throw .failed("unexpected end of input") }
             index += 1
+            if members.count == 2, members[1] == "-" { throw .failed("unexpected end of input") }
             if members.count == 3, members[1] == "-" {
                 guard members[0] <= members[2] else {
                     throw .failed("hi character '\(members[2])' should be greater than lo '\(members[0])'")
@@ -103,6 +104,13 @@ struct GlobPattern {
 
     /// Whether the whole of `text` matches; `steps` counts down and stops the search at zero.
     func matches(_ text: [UnicodeScalar], steps: inout Int) -> Bool {
+        // A pattern of one negated class alone matches the empty text, as in gobwas.
+        if text.isEmpty, nodes.count == 1 {
+            switch nodes[0] {
+            case .list(_, negated: true), .range(_, _, negated: true): return true
+            default: break
+            }
+        }
         var positions: Set<Int> = [0]
         positions = advance(nodes, positions, text, &steps)
         return positions.contains(text.count)

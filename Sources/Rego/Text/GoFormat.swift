@@ -142,12 +142,26 @@ enum GoFormat {
 
     private static func typeName(_ value: Value) -> String {
         switch value.tag {
-        case .int: return "int"
+        case .int: return "int64"
         case .number:
+            if smallInteger(value) != nil { return "int64" }
             if wholeNumber(value) != nil { return "*big.Int" }
-            return Decimal(value).double.isFinite ? "float64" : "string"
+            return isFloat(value) ? "float64" : "string"
         default: return "string"
         }
+    }
+
+    /// A whole number of 64 bits that is written with nothing but zeros behind the point.
+    private static func smallInteger(_ value: Value) -> Int? {
+        let text = value.text
+        guard let point = text.utf8.firstIndex(of: 0x2E) else { return Int(text) }
+        guard text.utf8[text.utf8.index(after: point)...].allSatisfy({ $0 == 0x30 }) else { return nil }
+        return Int(text[..<point])
+    }
+
+    /// Whether a number that is no whole one counts as a float: others are strings, as in OPA.
+    private static func isFloat(_ value: Value) -> Bool {
+        value.text.utf8.contains(0x2E) && Decimal(value).double.isFinite
     }
 
     /// A whole number that is written without point and exponent.
@@ -168,10 +182,11 @@ enum GoFormat {
         switch value.tag {
         case .int: return integer(BigInt(value.integer), verb, flags, value)
         case .number:
+            if let small = smallInteger(value) { return integer(BigInt(small), verb, flags, Value(small)) }
             if let whole = wholeNumber(value) {
                 return integer(whole, verb == "s" ? "d" : verb, flags, value)
             }
-            if !Decimal(value).double.isFinite { return string(value.text, verb, flags) }
+            if !isFloat(value) { return string(value.text, verb, flags) }
             return float(value, verb, flags)
         case .string: return string(value.text, verb, flags)
         default: return string(RegoWriter.text(value), verb, flags)
@@ -203,12 +218,18 @@ enum GoFormat {
         case "c", "q", "U":
             let scalar = UnicodeScalar(UInt32(exactly: value) ?? 0xFFFD) ?? "\u{FFFD}"
             if verb == "c" { return pad(String(Character(scalar)), flags) }
-            if verb == "q" { return pad("'" + String(Character(scalar)) + "'", flags) }
+            if verb == "q" {
+                let quoted = RegoWriter.quoted(String(Character(scalar)), ascii: flags.plus).dropFirst().dropLast()
+                let inner = scalar == "'" ? "\\'" : scalar == "\"" ? "\"" : String(quoted)
+                return pad("'" + inner + "'", flags)
+            }
             let digits = String(value, radix: 16, uppercase: true)
-            return pad("U+" + String(repeating: "0", count: max(0, 4 - digits.count)) + digits, flags)
-        case "s", "e", "E", "f", "F", "g", "G", "t", "p":
-            return bad(verb, original.tag == .int ? "int" : "*big.Int", String(value))
-        default: return bad(verb, original.tag == .int ? "int" : "*big.Int", String(value))
+            var text = "U+" + String(repeating: "0", count: max(0, 4 - digits.count)) + digits
+            if flags.sharp { text += " '" + String(Character(scalar)) + "'" }
+            return pad(text, flags)
+        case "T": return pad(typeName(original), flags)
+        default:
+            return bad(verb, original.tag == .int ? "int64" : "big.Int", integer(value, "v", flags, original))
         }
         var digits = String(value.magnitude, radix: radix, uppercase: verb == "X")
         if let precision = flags.precision {
@@ -236,8 +257,8 @@ enum GoFormat {
         case "e", "E":
             let scientific = GoFloat.scientific(double, precision: flags.precision ?? 6)
             text = verb == "E" ? scientific.uppercased() : scientific
-        default:
-            return bad(verb, "float64", GoFloat.general(double, precision: nil, threshold: 21))
+        case "T": return pad("float64", flags)
+        default: return bad(verb, "float64", float(value, "v", flags))
         }
         var result = text
         if flags.plus, !result.hasPrefix("-") { result = "+" + result }
@@ -262,141 +283,24 @@ enum GoFormat {
                 text = String(view)
             }
             return pad(text, flags, zero: flags.zero)
-        case "q": return pad(flags.sharp ? "`" + value + "`" : RegoWriter.quoted(value), flags)
+        case "q":
+            if flags.sharp, !value.contains("`"), !value.unicodeScalars.contains(where: { $0.value < 0x20 && $0 != "\t" }) {
+                return pad("`" + value + "`", flags)
+            }
+            return pad(RegoWriter.quoted(value, ascii: flags.plus), flags)
+        case "T": return pad("string", flags)
         case "x", "X":
             let digits = Array((verb == "x" ? "0123456789abcdef" : "0123456789ABCDEF").utf8)
             var out: [UInt8] = []
+            let mark: [UInt8] = flags.sharp ? Array((verb == "x" ? "0x" : "0X").utf8) : []
+            if flags.sharp, !flags.space, !value.isEmpty { out += mark }
             for (index, byte) in value.utf8.prefix(flags.precision ?? .max).enumerated() {
                 if flags.space, index > 0 { out.append(0x20) }
+                if flags.space { out += mark }
                 out += [digits[Int(byte >> 4)], digits[Int(byte & 15)]]
             }
             return pad(String(decoding: out, as: UTF8.self), flags)
-        default: return bad(verb, "string", value)
+        default: return bad(verb, "string", string(value, "v", flags))
         }
-    }
-}
-
-/// Doubles as Go's `strconv` prints them.
-enum GoFloat {
-    /// The fewest digits that read back, and the power of ten of the first one.
-    private static func shortest(_ double: Double) -> (negative: Bool, digits: [UInt8], power: Int) {
-        let decimal = Decimal(Array("\(double)".utf8))
-        return (double.sign == .minus, decimal.digits, decimal.exponent - 1)
-    }
-
-    /// Exactly rounded digits: `count` of them from the first one on.
-    private static func rounded(_ double: Double, count: Int) -> (negative: Bool, digits: [UInt8], power: Int) {
-        let exact = exactDigits(double)
-        return round(double.sign == .minus, exact.digits, exact.power, count: count)
-    }
-
-    private static func round(
-        _ negative: Bool, _ digits: [UInt8], _ power: Int, count: Int
-    ) -> (negative: Bool, digits: [UInt8], power: Int) {
-        if count < 0 { return (negative, [], power) }
-        if digits.count <= count { return (negative, digits, power) }
-        var kept = Array(digits.prefix(count))
-        let next = digits[count]
-        let rest = digits.dropFirst(count + 1).contains { $0 != 0 }
-        let up = next > 5 || (next == 5 && (rest || (kept.last ?? 0) % 2 == 1))
-        var power = power
-        if up {
-            var index = kept.count - 1
-            while index >= 0 {
-                if kept[index] < 9 {
-                    kept[index] += 1
-                    break
-                }
-                kept[index] = 0
-                index -= 1
-            }
-            if index < 0 {
-                kept.insert(1, at: 0)
-                if count > 0 { kept.removeLast() }
-                power += 1
-            }
-        }
-        return (negative, kept, power)
-    }
-
-    private static func exactDigits(_ double: Double) -> (digits: [UInt8], power: Int) {
-        if double == 0 { return ([], 0) }
-        let float = BigFloat(double)
-        let shift = float.exponent - 64
-        var numerator = BigUInt(float.mantissa)
-        var scale = 0
-        if shift >= 0 {
-            numerator <<= shift
-        } else {
-            // m / 2^n = m * 5^n / 10^n
-            numerator *= BigUInt(5).power(-shift)
-            scale = -shift
-        }
-        let digits = Array(String(numerator).utf8).map { $0 - 0x30 }
-        var trimmed = digits
-        while trimmed.last == 0 { trimmed.removeLast() }
-        return (trimmed, digits.count - 1 - scale)
-    }
-
-    private static func text(_ digits: some Sequence<UInt8>) -> String {
-        String(decoding: digits.map { $0 + 0x30 }, as: UTF8.self)
-    }
-
-    /// `%e`.
-    static func scientific(_ double: Double, precision: Int?) -> String {
-        let number = precision.map { rounded(double, count: $0 + 1) } ?? shortest(double)
-        var digits = number.digits
-        if let precision { digits += [UInt8](repeating: 0, count: max(0, precision + 1 - digits.count)) }
-        if digits.isEmpty { digits = [0] }
-        let power = double == 0 ? 0 : number.power
-        let fraction = digits.count > 1 ? "." + text(digits.dropFirst()) : ""
-        let magnitude = abs(power)
-        return (number.negative ? "-" : "") + text(digits.prefix(1)) + fraction + "e" + (power < 0 ? "-" : "+")
-            + (magnitude < 10 ? "0" : "") + String(magnitude)
-    }
-
-    /// `%f`.
-    static func fixed(_ double: Double, precision: Int) -> String {
-        let exact = exactDigits(double)
-        let number = round(double.sign == .minus, exact.digits, exact.power, count: exact.power + 1 + precision)
-        return plain(number.negative, number.digits, number.power, precision: precision)
-    }
-
-    private static func plain(_ negative: Bool, _ digits: [UInt8], _ power: Int, precision: Int?) -> String {
-        var whole = ""
-        var fraction = ""
-        if digits.isEmpty || power < 0 {
-            whole = "0"
-            if !digits.isEmpty { fraction = String(repeating: "0", count: -power - 1) + text(digits) }
-        } else {
-            let head = digits.prefix(power + 1)
-            whole = text(head) + String(repeating: "0", count: power + 1 - head.count)
-            fraction = text(digits.dropFirst(power + 1))
-        }
-        if let precision {
-            fraction = String(fraction.prefix(precision))
-            fraction += String(repeating: "0", count: max(0, precision - fraction.count))
-        }
-        return (negative ? "-" : "") + whole + (fraction.isEmpty ? "" : "." + fraction)
-    }
-
-    /// `%g`, or `%v` with its threshold.
-    static func general(_ double: Double, precision: Int?, threshold: Int?) -> String {
-        let number = precision.map { rounded(double, count: max(1, $0)) } ?? shortest(double)
-        var digits = number.digits
-        while digits.last == 0 { digits.removeLast() }
-        var limit = precision ?? 6
-        if let precision, precision > digits.count, digits.count >= number.power + 1 { limit = digits.count }
-        if precision == nil { limit = threshold ?? 21 }
-        if precision == 0 { limit = 1 }
-        let power = double == 0 ? 0 : number.power
-        if power < -4 || power >= limit {
-            if digits.isEmpty { digits = [0] }
-            let fraction = digits.count > 1 ? "." + text(digits.dropFirst()) : ""
-            let magnitude = abs(power)
-            return (number.negative ? "-" : "") + text(digits.prefix(1)) + fraction + "e" + (power < 0 ? "-" : "+")
-                + (magnitude < 10 ? "0" : "") + String(magnitude)
-        }
-        return plain(number.negative, digits, power, precision: nil)
     }
 }

@@ -4,24 +4,28 @@ struct JSONWriter {
     private let indent: [UInt8]
     private let prefix: [UInt8]
 
-    private init(indent: [UInt8], prefix: [UInt8]) {
+    /// Whether `<`, `>`, `&`, U+2028 and U+2029 are escaped, as Go's encoder does.
+    private let html: Bool
+
+    private init(indent: [UInt8], prefix: [UInt8], html: Bool) {
         self.indent = indent
         self.prefix = prefix
+        self.html = html
     }
 
     /// JSON without spaces.
     static func text(_ value: Value) -> String { String(decoding: bytes(value), as: UTF8.self) }
 
     /// JSON without spaces.
-    static func bytes(_ value: Value) -> [UInt8] {
-        var writer = JSONWriter(indent: [], prefix: [])
+    static func bytes(_ value: Value, html: Bool = false) -> [UInt8] {
+        var writer = JSONWriter(indent: [], prefix: [], html: html)
         writer.write(value, 0, pretty: false)
         return writer.out
     }
 
     /// JSON over several lines, each level indented by `indent`, each line behind the first begun with `prefix`.
-    static func pretty(_ value: Value, indent: String = "  ", prefix: String = "") -> String {
-        var writer = JSONWriter(indent: Array(indent.utf8), prefix: Array(prefix.utf8))
+    static func pretty(_ value: Value, indent: String = "  ", prefix: String = "", html: Bool = false) -> String {
+        var writer = JSONWriter(indent: Array(indent.utf8), prefix: Array(prefix.utf8), html: html)
         writer.write(value, 0, pretty: true)
         return String(decoding: writer.out, as: UTF8.self)
     }
@@ -39,7 +43,7 @@ struct JSONWriter {
         case .false: out += Array("false".utf8)
         case .int: out += Array(String(value.integer).utf8)
         case .number: value.withBytes { out += $0 }
-        case .string: value.withBytes { JSONWriter.quote($0, into: &out) }
+        case .string: value.withBytes { JSONWriter.quote($0, into: &out, html: html) }
         case .array, .set:
             out.append(UInt8(ascii: "["))
             for index in 0..<value.count {
@@ -56,9 +60,9 @@ struct JSONWriter {
                 if pretty { newline(depth + 1) }
                 let key = value.key(index)
                 if key.tag == .string {
-                    key.withBytes { JSONWriter.quote($0, into: &out) }
+                    key.withBytes { JSONWriter.quote($0, into: &out, html: html) }
                 } else {
-                    JSONWriter.quote(Array(JSONWriter.text(key).utf8), into: &out)
+                    JSONWriter.quote(Array(JSONWriter.text(key).utf8), into: &out, html: html)
                 }
                 out.append(UInt8(ascii: ":"))
                 if pretty { out.append(0x20) }
@@ -72,7 +76,16 @@ struct JSONWriter {
     /// A JSON string; control characters, `<`, `>`, `&`, U+2028 and U+2029 escaped as Go does where `html` is set.
     static func quote(_ text: some Collection<UInt8>, into out: inout [UInt8], html: Bool = false) {
         out.append(UInt8(ascii: "\""))
+        var before: (UInt8, UInt8) = (0, 0)
         for byte in text {
+            // U+2028 and U+2029 are E2 80 A8 and E2 80 A9.
+            if html, before == (0xE2, 0x80), byte == 0xA8 || byte == 0xA9 {
+                out.removeLast(2)
+                out += Array((byte == 0xA8 ? "\\u2028" : "\\u2029").utf8)
+                before = (0, 0)
+                continue
+            }
+            before = (before.1, byte)
             switch byte {
             case UInt8(ascii: "\""), UInt8(ascii: "\\"): out += [UInt8(ascii: "\\"), byte]
             case 0x0A: out += Array("\\n".utf8)

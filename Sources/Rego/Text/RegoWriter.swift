@@ -41,7 +41,7 @@ enum RegoWriter {
     }
 
     /// A string as Go's `strconv.Quote` writes it.
-    static func quoted(_ text: String) -> String {
+    static func quoted(_ text: String, ascii: Bool = false) -> String {
         var result = "\""
         for scalar in text.unicodeScalars {
             switch scalar {
@@ -57,7 +57,7 @@ enum RegoWriter {
             default:
                 if scalar.value < 0x20 || scalar.value == 0x7F {
                     result += "\\x" + hex(scalar.value, 2)
-                } else if isPrintable(scalar) {
+                } else if isPrintable(scalar), !ascii || scalar.isASCII {
                     result.unicodeScalars.append(scalar)
                 } else if scalar.value < 0x10000 {
                     result += "\\u" + hex(scalar.value, 4)

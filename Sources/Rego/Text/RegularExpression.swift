@@ -15,7 +15,7 @@ final class RegularExpression: @unchecked Sendable {
 
     /// Compiles a pattern with 8 MiB for its automata, as RE2 does by default.
     init(_ text: [UInt8]) throws(SyntaxError) {
-        let compiled = text.withUnsafeBufferPointer { buffer in
+        let compiled = Self.namedGroups(text).withUnsafeBufferPointer { buffer in
             buffer.withMemoryRebound(to: CChar.self) { cre2_compile($0.baseAddress, $0.count, 8 << 20) }
         }
         guard let compiled else { throw SyntaxError(message: "out of memory") }
@@ -34,6 +34,35 @@ final class RegularExpression: @unchecked Sendable {
     }
 
     deinit { cre2_free(pattern) }
+
+    /// The pattern with `(?<name>` as `(?P<name>`, which older versions of RE2 want.
+    private static func namedGroups(_ text: [UInt8]) -> [UInt8] {
+        let mark = Array("(?<".utf8)
+        guard text.count > 3 else { return text }
+        var out: [UInt8] = []
+        out.reserveCapacity(text.count)
+        var index = 0
+        var isClass = false
+        while index < text.count {
+            let byte = text[index]
+            if byte == UInt8(ascii: "\\"), index + 1 < text.count {
+                out += text[index...index + 1]
+                index += 2
+                continue
+            }
+            if byte == UInt8(ascii: "[") { isClass = true } else if byte == UInt8(ascii: "]") { isClass = false }
+            if !isClass, text[index...].starts(with: mark), index + 3 < text.count,
+                text[index + 3] != UInt8(ascii: "="), text[index + 3] != UInt8(ascii: "!")
+            {
+                out += Array("(?P<".utf8)
+                index += 3
+                continue
+            }
+            out.append(byte)
+            index += 1
+        }
+        return out
+    }
 
     /// Go's words for RE2's error codes.
     private static let messages: [Int32: String] = [

@@ -1,7 +1,7 @@
 import Octets
 
-/// Skips a chunked body (RFC 9112 §7.1) without keeping it. Chunk extensions are refused: no client needs them, and servers
-/// differ on where they end.
+/// Reads a chunked body (RFC 9112 §7.1): where its framing is, and where content. Chunk extensions are refused: no client
+/// needs them, and servers differ on where they end.
 struct HTTP1ChunkedBody: Hashable, BitwiseCopyable {
     private enum Phase: UInt8, BitwiseCopyable {
         case size
@@ -22,25 +22,34 @@ struct HTTP1ChunkedBody: Hashable, BitwiseCopyable {
     private var fieldCount: UInt8 = 0
     private var trailerByteCount: UInt16 = 0
     private var remaining: UInt64 = 0
+    private var isSmall = false
 
     /// Whether the body's last byte was read.
     var isDone: Bool { phase == .done }
 
-    /// Reads on, from the first byte of `bytes`; returns how many bytes belong to the body. Throws `.malformed` only.
-    mutating func consume(_ bytes: RawSpan) throws(WireError) -> Int {
+    /// Reads on, from the first byte of `bytes`, to where framing ends and content begins or the other way round. Returns how
+    /// many bytes were read, and whether they are framing: sizes, line ends, trailers, and the content of chunks of fewer
+    /// than `Limits.smallChunkBytes` bytes. Throws `.malformed` only.
+    mutating func consume(_ bytes: RawSpan) throws(WireError) -> (byteCount: Int, isFraming: Bool) {
+        if phase == .content, !isSmall, bytes.byteCount > 0 { return (skipContent(bytes.byteCount), false) }
         var position = 0
         while position < bytes.byteCount, phase != .done {
             if phase == .content {
-                let count = min(UInt64(bytes.byteCount - position), remaining)
-                remaining -= count
-                position += Int(count)
-                if remaining == 0 { phase = .contentReturn }
+                guard isSmall else { break }
+                position += skipContent(bytes.byteCount - position)
                 continue
             }
             try read(bytes.byte(at: position), at: position)
             position += 1
         }
-        return position
+        return (position, true)
+    }
+
+    private mutating func skipContent(_ available: Int) -> Int {
+        let count = min(UInt64(available), remaining)
+        remaining -= count
+        if remaining == 0 { phase = .contentReturn }
+        return Int(count)
     }
 
     private mutating func read(_ byte: UInt8, at offset: Int) throws(WireError) {
@@ -59,6 +68,7 @@ struct HTTP1ChunkedBody: Hashable, BitwiseCopyable {
         case .sizeLineFeed:
             try expect(0x0A, byte, offset)
             phase = remaining == 0 ? .lineStart : .content
+            isSmall = remaining < Limits.smallChunkBytes
             digits = 0
         case .content: break
         case .contentReturn:

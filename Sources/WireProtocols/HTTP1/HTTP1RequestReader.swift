@@ -4,7 +4,7 @@ public import Octets
 ///
 /// A plain state without memory. Hand `next` the contiguous bytes that it has not consumed yet, again with more when it asks;
 /// a head's bytes are looked at once while they arrive and once when it is whole, body bytes once. After `.head(head)`,
-/// drop `head.byteCount` bytes; after `.body`, drop its count.
+/// drop `head.byteCount` bytes; after `.body` and `.framing`, drop its count.
 public struct HTTP1RequestReader: Hashable, Sendable, BitwiseCopyable {
     /// What the next bytes are.
     public enum Event: Hashable, Sendable {
@@ -14,6 +14,9 @@ public struct HTTP1RequestReader: Hashable, Sendable, BitwiseCopyable {
         case head(HTTP1RequestHead)
         /// The first `byteCount` bytes are of a body; `isLast` if the request ends there.
         case body(byteCount: Int, isLast: Bool)
+        /// The first `byteCount` bytes are what delimits a chunked body. If other bytes took their place, the next request
+        /// would begin elsewhere.
+        case framing(byteCount: Int, isLast: Bool)
         /// What follows is no HTTP/1 if the server agreed to CONNECT or to an upgrade, and a request otherwise. The caller
         /// finds out: it calls `resumeRequests` or parses the rest as what it has become.
         case tunnel
@@ -61,13 +64,10 @@ public struct HTTP1RequestReader: Hashable, Sendable, BitwiseCopyable {
             return .body(byteCount: Int(count), isLast: true)
         case .chunkedBody(var body):
             guard bytes.byteCount > 0 else { return .needMore }
-            let count = try body.consume(bytes)
-            guard body.isDone else {
-                phase = .chunkedBody(body)
-                return .body(byteCount: count, isLast: false)
-            }
-            endRequest()
-            return .body(byteCount: count, isLast: true)
+            let (count, isFraming) = try body.consume(bytes)
+            let isLast = body.isDone
+            if isLast { endRequest() } else { phase = .chunkedBody(body) }
+            return isFraming ? .framing(byteCount: count, isLast: isLast) : .body(byteCount: count, isLast: isLast)
         }
     }
 

@@ -302,7 +302,7 @@ def flood(t):
     guest = t.lab.place("forward", 4)
     other = Actor(CGROUP_AGENT_UID, f"/{t.lab.name}.slice/other-bot")
     begun, enough = [Gate() for _ in range(3)], Gate()
-    address, ports = t.place.at(topology.ATTACKER), list(servers.QUIET)
+    address, ports = t.place.at(topology.ATTACKER), list(servers.FLOOD)
 
     def syns():
         out = rawtcp.PacketSocket()

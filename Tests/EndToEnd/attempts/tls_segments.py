@@ -132,6 +132,7 @@ FAKES = {
          not_here=LOCAL_BYTES)
 def fake_allowed_first(t):
     for what, lie in FAKES.items():
+        t.title_of(what)
         target = t.target("quiet", allowed=False)
         good, bad, secret = two_hellos(target)
 
@@ -140,10 +141,39 @@ def fake_allowed_first(t):
             raw.segment(0, bad)
             raw.settle()
 
-        ending = crafted(t, target, play, timestamps=what == "old timestamp")
-        # A fake that reaches the server after all (its TTL is set anew) is judged like anything else; what differs from it
-        # then ends the flow.
+        if not t.unprotected:
+            # The server's answers are kept back, or one to a fake that reaches it after all (its TTL is set anew) might come
+            # before the real one is looked at.
+            t.lab.topology.lose(f"{'ip6' if t.place.family == 6 else 'ip'} saddr {target.address} tcp sport {target.port} "
+                                "tcp flags & (syn | ack) == ack counter drop")
+        try:
+            ending = crafted(t, target, play, timestamps=what == "old timestamp")
+        finally:
+            t.lab.topology.stop_losing()
+        # Such a fake is judged like anything else; what differs from it then ends the flow.
         t.refused(target, ending, "policy", "reassembly", secret=secret)
+
+
+@attempt("B4", "what differs from bytes that the server has already does not leave", hooks=("forward",), not_here=LOCAL_BYTES)
+def after_acknowledgement(t):
+    target = t.target("quiet")
+    good, bad, secret = two_hellos(target)
+
+    def play():
+        raw = RawTCP(t.place.source, target.address, target.port)
+        raw.send(good)
+        raw.segment(0, bad, fake=True)
+        raw.send(b"\x14\x03\x03\x00\x01\x01\x17\x03\x03\x00\x01\x00")
+        raw.close()
+        return streams.Ending("open", b"")
+
+    ending = t.place.call(play)
+    _, kept = t.payload(target)
+    if t.unprotected:
+        t.expect(secret in kept, "unprotected, but the other name did not leave")
+        return
+    t.passed(target, ending)
+    t.expect(secret not in kept, "a ClientHello with another name left the host")
 
 
 @attempt("B4", "a fake ClientHello with a refused name before an allowed one changes nothing", hooks=("forward",),

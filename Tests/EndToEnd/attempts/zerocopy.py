@@ -141,6 +141,69 @@ def rewritten_retransmission(t):
     t.refused(target, ending, "reassembly", secret=bad)
 
 
+def chunks(target):
+    """A request's head, a chunk of its body, and what would end that body and begin a request to another host instead."""
+    head = f"POST / HTTP/1.1\r\nHost: {target.name}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    other = f"0\r\n\r\nGET /{target.token} HTTP/1.1\r\nHost: {target.token}.refused.test\r\n\r\n".encode()
+    content = len(other) - len("00\r\n\r\n")
+    return head, f"{content:02x}\r\n".encode() + b"x" * content + b"\r\n", other
+
+
+@attempt("B84", "a chunk that is lost and sent again with another size ends the flow")
+def other_chunk(t):
+    target = t.target("quiet")
+    head, chunk, other = chunks(target)
+    family = "ip6 daddr" if t.place.family == 6 else "ip daddr"
+    lost = Gate()
+
+    def local():
+        page = Page(chunk, chunk, other)
+        stream = Stream(target.address, target.port)
+        stream.send(head)
+        ready.open()
+        losing.wait()
+        page.sendfile(stream)
+        lost.wait()
+        page.become(True)
+        return streams.Ending("eof" if not t.unprotected and not stream.receive() else "open")
+
+    def crafted():
+        raw = RawTCP(t.place.source, target.address, target.port)
+        raw.send(head)
+        ready.open()
+        losing.wait()
+        raw.segment(len(head), chunk, fake=True)
+        lost.wait()
+        raw.segment(len(head), other)
+        if t.unprotected:
+            raw.settle()
+            return streams.Ending("open")
+        return raw.wait_end()
+
+    def play():
+        try:
+            return local() if t.place.hook == "output" else crafted()
+        except OSError as error:
+            return streams.ending_of(error)
+
+    ready, losing = Gate(), Gate()
+    task = t.place.start(play)
+    ready.wait()
+    t.wait(lambda: head in t.payload(target)[1], "the request's head to arrive")
+    t.lab.topology.lose(f"{family} {target.address} tcp dport {target.port} meta length > 85 counter drop")
+    losing.open()
+    try:
+        t.wait(lambda: t.lab.topology.lost() >= 1, "the chunk to be lost on its way")
+        lost.open()
+        if t.place.hook == "output":
+            ending = task.result()
+    finally:
+        t.lab.topology.stop_losing()
+    if t.place.hook == "forward":
+        ending = task.result()
+    t.refused(target, ending, "reassembly", secret=other)
+
+
 @attempt("B84", "a crafted retransmission that differs from what was judged ends the flow", hooks=("forward",),
          not_here="a local agent changes the page instead (above)")
 def crafted_retransmission(t):

@@ -199,7 +199,7 @@ class Test:
 
     def records(self, target, verdict=None):
         """All records of a target so far."""
-        fields = {"ADDRESS": target.address, "PORT": target.port}
+        fields = {"ADDRESS": target.address, "PORT": target.port, "TRANSPORT": target.transport}
         if verdict:
             fields["VERDICT"] = verdict
         return self.lab.journal.records(target.since, **fields)
@@ -213,7 +213,8 @@ def check_laters(lab, laters):
         count, _, kept = lab.wire.payload(later.target.address, later.target.port, later.target.transport)
         if (later.whole and count) or (later.secret is not None and later.secret in kept):
             broken.append(f"{later.title}: bytes arrived after the refusal: {kept[:60]!r}")
-        records = lab.journal.records(later.target.since, ADDRESS=later.target.address, PORT=later.target.port, VERDICT="deny")
+        records = lab.journal.records(later.target.since, ADDRESS=later.target.address, PORT=later.target.port,
+                                      TRANSPORT=later.target.transport, VERDICT="deny")
         if later.exactly is not None and len(records) != later.exactly:
             broken.append(f"{later.title}: {len(records)} refusal records for port {later.target.port}, not {later.exactly}: "
                           f"{[(r.get('SALLYPORT_REASON'), r.get('MESSAGE')) for r in records][:4]}")

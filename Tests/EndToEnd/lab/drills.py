@@ -88,7 +88,7 @@ class Administrator:
 class Sweep:
     """An attempt from each place at once, with an allowed and with a refused name; the attempts run side by side."""
 
-    def __init__(self, t, allowed=True, refused=True, kind="quiet"):
+    def __init__(self, t, allowed=True, refused=True, kind="echo"):
         self.t = t
         self.targets = []
         for hook in ("output", "forward"):
@@ -131,6 +131,14 @@ class Sweep:
         """Breaks the test if a client was not told at once."""
         for (place, target, _), ending in zip(self.targets, endings):
             self.t.expect(ending.is_refusal, f"{place}: {target.name}: the client was not told, it saw {ending}")
+
+    def decided_or_told(self):
+        """Waits for what has begun: each was decided in the end, or told that it was refused."""
+        for (place, target, allowed), ending in zip(self.targets, self.endings()):
+            self.t.expect(ending.is_refusal or allowed and ending.received, f"{place}: {target.name} ended as {ending}")
+        for place, target, allowed in self.targets:
+            count = 0 if allowed else self.t.payload(target)[0]
+            self.t.expect(count == 0, f"{place}: {count} bytes of {target.name} arrived")
 
     def decided(self):
         """Runs a sweep in the ordinary state: allowed names pass, refused ones are refused."""

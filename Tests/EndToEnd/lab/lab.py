@@ -9,7 +9,7 @@ import tempfile
 from . import servers, topology, web
 from .appliance import CGROUP_AGENT_UID, UID_AGENT, Appliance
 from .journal import Journal
-from .namespaces import CAP_NET_RAW, Actor
+from .namespaces import CAP_NET_RAW, Actor, Failed
 from .waiting import until
 from .wire import Wire
 
@@ -50,11 +50,10 @@ class Lab:
         self.web = web.Web(self.net, self.root)
         self.wire = Wire(self.net, self.agent)
         self._closers.append(self.wire.close)
-        spare = lambda ports: itertools.cycle(ports)
         self._ports = {
-            "quiet": spare(servers.QUIET), "echo": spare(servers.ECHO), "banner": spare(servers.BANNER),
-            "udp": spare(servers.UDP), "https": spare(web.HTTPS), "http": spare(web.HTTP),
-            "https12": spare(web.HTTPS_12), "retry": spare(web.RETRY),
+            "quiet": iter(servers.QUIET), "echo": iter(servers.ECHO), "banner": iter(servers.BANNER),
+            "udp": iter(servers.UDP), "https": iter(web.HTTPS), "http": iter(web.HTTP),
+            "https12": iter(web.HTTPS_12), "retry": iter(web.RETRY),
         }
         self._tokens = itertools.count(1)
         self._make_plain_cgroups()
@@ -111,7 +110,10 @@ class Lab:
 
     def port(self, kind):
         """A destination port of this kind that no other attempt uses."""
-        return next(self._ports[kind])
+        port = next(self._ports[kind], None)
+        if port is None:
+            raise Failed(f"every {kind} port has been used once: the lab needs more of them (servers.py, web.py)")
+        return port
 
     def token(self):
         """A word that no other attempt uses."""

@@ -16,11 +16,13 @@ from . import topology
 
 QUIET = range(20000, 21600)
 """TCP ports that only record."""
-ECHO = range(21600, 22000)
+ECHO = range(23000, 24600)
 """TCP ports that send back what they get."""
 BANNER = range(22000, 22100)
 """TCP ports where the server speaks first, as SSH does."""
-UDP = range(20000, 20400)
+FLOOD = range(25000, 26500)
+"""TCP ports that only record, for floods: no attempt has one for itself."""
+UDP = range(20000, 20800)
 """UDP ports that record and echo."""
 
 BANNER_TEXT = b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"
@@ -110,7 +112,7 @@ class Recorder:
                 sender.close()
             self._channel.answer(answer)
 
-        for port in [*QUIET, *ECHO, *BANNER]:
+        for port in [*QUIET, *ECHO, *BANNER, *FLOOD]:
             listener = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=64)
             listener.setsockopt(socket.IPPROTO_TCP, 23, 16)  # TCP_FASTOPEN
             selector.register(listener, selectors.EVENT_READ, accept)

@@ -132,7 +132,7 @@ struct StreamReading: Equatable {
                     reading.requests.append("\(head.method(in: bytes)) \(authority?.description ?? "-")")
                     wasConnect = head.isConnect
                     consumed += head.byteCount
-                case .body(let byteCount, _): consumed += byteCount
+                case .body(let byteCount, _), .framing(let byteCount, _): consumed += byteCount
                 case .tunnel where wasConnect: state = .detecting
                 case .tunnel:
                     switch ProtocolDetector.detect(bytes) {
