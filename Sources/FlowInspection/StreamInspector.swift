@@ -327,6 +327,7 @@ public struct StreamInspector: Sendable {
                 method: head.method(in: bytes), authority: head.authority(in: bytes), path: head.path(in: bytes),
                 query: head.query(in: bytes))
             return .step(.request(request), byteCount: head.byteCount, isBody: false)
+        case .framing(let byteCount, _): return .step(nil, byteCount: byteCount, isBody: false)
         case .body(let byteCount, _): return .step(nil, byteCount: byteCount, isBody: true)
         case .tunnel:
             guard let tunnel else {

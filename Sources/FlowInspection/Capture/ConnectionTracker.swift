@@ -150,8 +150,12 @@ struct ConnectionTracker {
     /// What the kernel's rules and conntrack let through: ACK, no urgent byte, data in no SYN but the first.
     private func isAcceptable(_ tcp: TCPHeader, _ isForward: Bool, _ isOpening: Bool) -> Bool {
         if tcp.flags.contains(.urg) || tcp.flags.contains(.rst) { return false }
-        // TCP Fast Open (RFC 7413); a SYN within a connection is no part of it.
-        if isOpening { return !(isForward ? forward : backward).hasData }
+        if isOpening {
+            // TCP Fast Open (RFC 7413); a SYN within a connection is no part of it.
+            let direction = isForward ? forward : backward
+            return !direction.hasData && direction.synchronisation == tcp.sequence
+                && direction.hasOpened != tcp.flags.contains(.ack)
+        }
         return tcp.flags.contains(.ack)
     }
 
