@@ -135,6 +135,7 @@ final class Machine {
         return value
     }
 
+    /// Begins the count of queries anew: nothing that is remembered is valid any more.
     func forgetAll() {
         let none = Memo(value: .undefined, epoch: 0, rule: -1)
         for index in memo.indices { memo[index] = none }
@@ -170,12 +171,14 @@ final class Machine {
         if arena.used > limits.memoryBytes { throw .limit("memory limit of \(limits.memoryBytes) bytes reached") }
     }
 
+    /// The error of a limit.
     func limitReached(_ what: String) -> RegoError {
         RegoError(
             code: "rego_limit_error",
             message: what + " (simplify the policy, or raise the limit if it is what you mean)")
     }
 
+    /// Throws where a limit of the query is passed.
     func checkLimits() throws(RegoError) {
         if arena.used + collectedCount * 16 > limits.memoryBytes {
             throw limitReached("memory limit of \(limits.memoryBytes) bytes reached")

@@ -1,6 +1,7 @@
 // Calls of built-in functions.
 
 extension Machine {
+    /// Calls the built-in of a call site; goes on at the instruction's `d` where it has no result.
     func callBuiltin(
         _ site: Int32, _ instruction: Instruction, operands: UnsafePointer<Int32>,
         _ base: UnsafeMutablePointer<Value>, _ pc: inout Int
@@ -28,6 +29,7 @@ extension Machine {
         if value.isUndefined { pc = Int(instruction.d) } else { base[Int(instruction.a)] = value }
     }
 
+    /// The error that ends the query; nil where the call is undefined instead.
     func error(_ failure: BuiltinFailure, _ site: CallSite) -> RegoError? {
         func make(_ code: String, _ message: String) -> RegoError {
             RegoError(code: code, message: message, file: site.file, row: site.row, column: site.column)

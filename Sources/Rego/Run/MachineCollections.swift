@@ -1,6 +1,7 @@
 // Collections that a program puts together.
 
 extension Machine {
+    /// Adds a value to those that are being collected.
     @inline(__always)
     func collect(_ value: Value) {
         if collectedCount == collectedCapacity { growCollected() }
@@ -8,6 +9,7 @@ extension Machine {
         collectedCount &+= 1
     }
 
+    /// Makes room for more collected values.
     @inline(never)
     func growCollected() {
         // The next check of the budget finds it.
@@ -19,6 +21,7 @@ extension Machine {
         collectedCapacity *= 2
     }
 
+    /// A collection of an instruction's operands.
     func make(
         _ instruction: Instruction, _ base: UnsafeMutablePointer<Value>, _ constants: UnsafePointer<Value>,
         _ pool: UnsafePointer<Int32>
@@ -40,6 +43,7 @@ extension Machine {
         }
     }
 
+    /// The collection of what was collected since `start`.
     func endCollection(_ instruction: Instruction, from start: Int) throws(RegoError) -> Value {
         let count = collectedCount - start
         budget &-= count
@@ -50,6 +54,7 @@ extension Machine {
         return value
     }
 
+    /// The same, limits unchecked.
     func collection(
         _ instruction: Instruction, from start: Int, _ count: Int
     ) throws(RegoError) -> Value {
@@ -68,6 +73,7 @@ extension Machine {
         }
     }
 
+    /// Two values of one key: of a rule's object, or below zero of a comprehension's.
     func objectConflict(_ rule: Int32) -> RegoError {
         let place = rule >= 0 ? program.places[Int(rule)] : nil
         return RegoError(

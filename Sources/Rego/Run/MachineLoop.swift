@@ -1,6 +1,7 @@
 // The loop over instructions.
 
 extension Machine {
+    /// Runs instructions from a group's first one on until that group returns.
     func execute(_ group: Int32) throws(RegoError) -> Value {
         let code = UnsafePointer(program.code.baseAddress.unsafelyUnwrapped)
         let constants = UnsafePointer(program.constants.baseAddress.unsafelyUnwrapped)
@@ -260,6 +261,7 @@ extension Machine {
         }
     }
 
+    /// Charges a call and throws where calls are nested too deeply.
     func checkStack(_ next: UnsafeMutablePointer<Value>, _ slots: Int32) throws(RegoError) {
         budget &-= 1
         if budget < 0 { try checkLimits() }
@@ -268,6 +270,7 @@ extension Machine {
         }
     }
 
+    /// The rules of an index that may match the input and the arguments.
     func findLeaf(_ index: RuleIndex, _ base: UnsafeMutablePointer<Value>) -> RuleIndex.Node {
         var node = index.nodes[0]
         while let reference = node.reference {
@@ -307,6 +310,7 @@ extension Machine {
             conflict: &conflict)
     }
 
+    /// Two values of one rule.
     func conflict(_ rule: Int32, _ group: Int32) -> RegoError {
         let place = rule >= 0 ? program.places[Int(rule)] : nil
         let isFunction = program.groups[Int(group)].arguments != nil

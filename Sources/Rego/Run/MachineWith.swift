@@ -1,6 +1,7 @@
 // Input, data, and what `with` puts in their place.
 
 extension Machine {
+    /// Reads an input path and remembers that it was read.
     func readInput(_ number: Int32) -> Value {
         inputReads[Int(number)] = query
         var value = inputRoot
@@ -9,6 +10,7 @@ extension Machine {
         return value
     }
 
+    /// A base document where a `with` replaced some.
     func resolveData(_ number: Int32) -> Value {
         var value = dataRoot
         for key in program.dataPaths[Int(number)] { value = Documents.step(value, key) }
@@ -39,6 +41,7 @@ extension Machine {
         return (program.callees[Int(number)], false)
     }
 
+    /// Puts an instruction's replacements in place.
     func beginWith(
         _ instruction: Instruction, _ base: UnsafeMutablePointer<Value>, _ constants: UnsafePointer<Value>
     ) throws(RegoError) {
@@ -67,6 +70,7 @@ extension Machine {
         try checkLimits()
     }
 
+    /// Remembers what is in force.
     func pushWith() {
         withStack.append(
             WithState(
@@ -75,6 +79,7 @@ extension Machine {
                 mockValues: mockValues.count))
     }
 
+    /// Puts back what was in force before the last `with`.
     func endWith() {
         guard let state = withStack.popLast() else { return }
         epoch = state.epoch
