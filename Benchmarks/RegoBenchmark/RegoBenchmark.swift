@@ -131,7 +131,7 @@ func suffixes(_ count: Int) throws -> Case {
 }
 
 func blocks(_ count: Int) throws -> Case {
-    let list = (0..<count).map { RegoValue.string("10.\($0 >> 8 & 255).\($0 & 255).\($0 >> 16 << 4)/28") }
+    let list = (0..<count).map { RegoValue.string("10.\($0 >> 8 & 255).\($0 & 255).\(($0 >> 16) << 4)/28") }
     return try Case(
         "blocks_\(count)",
         module:
@@ -169,7 +169,6 @@ func measureScaling() throws {
 @main
 struct RegoBenchmark {
     static func main() throws {
-        setvbuf(stdout, nil, _IOLBF, 0)
         let arguments = Array(CommandLine.arguments.dropFirst())
         if arguments.first == "--scaling" {
             try measureScaling()

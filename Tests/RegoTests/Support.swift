@@ -59,18 +59,19 @@ func onStack(of bytes: Int, _ body: @escaping @Sendable () -> Void) {
         let body: @Sendable () -> Void
         init(_ body: @escaping @Sendable () -> Void) { self.body = body }
     }
-    var attributes = pthread_attr_t()
-    pthread_attr_init(&attributes)
-    pthread_attr_setstacksize(&attributes, bytes)
+    let attributes = UnsafeMutablePointer<pthread_attr_t>.allocate(capacity: 1)
+    defer { attributes.deallocate() }
+    pthread_attr_init(attributes)
+    pthread_attr_setstacksize(attributes, bytes)
     var thread = pthread_t()
     let box = Unmanaged.passRetained(Box(body))
     pthread_create(
-        &thread, &attributes,
+        &thread, attributes,
         { pointer in
             guard let pointer else { return nil }
             Unmanaged<Box>.fromOpaque(pointer).takeRetainedValue().body()
             return nil
         }, box.toOpaque())
     pthread_join(thread, nil)
-    pthread_attr_destroy(&attributes)
+    pthread_attr_destroy(attributes)
 }
