@@ -60,10 +60,9 @@ func onStack(of bytes: Int, _ body: @escaping @Sendable () -> Void) {
         init(_ body: @escaping @Sendable () -> Void) { self.body = body }
     }
     let attributes = UnsafeMutablePointer<pthread_attr_t>.allocate(capacity: 1)
-    defer { attributes.deallocate() }
     pthread_attr_init(attributes)
     pthread_attr_setstacksize(attributes, bytes)
-    var thread = pthread_t()
+    var thread: pthread_t = 0
     let box = Unmanaged.passRetained(Box(body))
     pthread_create(
         &thread, attributes,
@@ -74,4 +73,5 @@ func onStack(of bytes: Int, _ body: @escaping @Sendable () -> Void) {
         }, box.toOpaque())
     pthread_join(thread, nil)
     pthread_attr_destroy(attributes)
+    attributes.deallocate()
 }
