@@ -41,6 +41,11 @@ let package = Package(
     name: "sallyport",
     products: [
         .library(name: "Rego", targets: ["Rego"]),
+        // For Benchmarks/ and Fuzz/, packages of their own.
+        .library(
+            name: "Parsers",
+            targets: ["FlowInspection", "HeaderCompression", "Flow", "WireProtocols", "PacketHeaders", "Octets"]),
+        .library(name: "CLibcrypto", targets: ["CLibcrypto"]),
         .executable(name: "sallyportd", targets: ["sallyportd"]),
         .executable(name: "sallyport", targets: ["sallyport"]),
     ],

@@ -1,13 +1,16 @@
 // swift-tools-version: 6.2
-// Fuzz targets: programs that feed libFuzzer's bytes to the parsers. See scripts/fuzz.
+// Fuzz targets: programs that feed libFuzzer's bytes to the parsers. A package of their own, since they are built with
+// instrumentation that nothing else has. See scripts/fuzz.
 
 import PackageDescription
 
-/// A fuzz target `name` under `Sources/<folder>`.
-func fuzzer(_ name: String, _ folder: String) -> Target {
+let swiftSettings: [SwiftSetting] = [.swiftLanguageMode(.v6), .enableExperimentalFeature("Lifetimes")]
+
+/// A fuzz target `name` under `Sources/<folder>`, over a library product of Sallyport's.
+func fuzzer(_ name: String, _ folder: String, _ product: String) -> Target {
     .executableTarget(
-        name: name, dependencies: ["CFuzzer", .product(name: "Rego", package: "sallyport")],
-        path: "Sources/" + folder, swiftSettings: [.swiftLanguageMode(.v6)])
+        name: name, dependencies: ["CFuzzer", .product(name: product, package: "sallyport")],
+        path: "Sources/" + folder, swiftSettings: swiftSettings)
 }
 
 let package = Package(
@@ -15,8 +18,9 @@ let package = Package(
     dependencies: [.package(name: "sallyport", path: "..")],
     targets: [
         .target(name: "CFuzzer"),
-        fuzzer("rego-scan", "RegoScan"),
-        fuzzer("rego-parse", "RegoParse"),
-        fuzzer("rego-evaluate", "RegoEvaluate"),
+        fuzzer("fuzz-inspection", "fuzz-inspection", "Parsers"),
+        fuzzer("rego-scan", "RegoScan", "Rego"),
+        fuzzer("rego-parse", "RegoParse", "Rego"),
+        fuzzer("rego-evaluate", "RegoEvaluate", "Rego"),
     ]
 )

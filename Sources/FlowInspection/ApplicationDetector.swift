@@ -81,7 +81,7 @@ enum ApplicationDetector {
 
     /// Whether a server's first bytes are a greeting or an error of a protocol that is no HTTP; nil where more are needed.
     static func isAnswerOfAnother(_ bytes: RawSpan) -> Bool? {
-        guard bytes.byteCount >= 6 else { return isAnswer(bytes) == nil ? nil : false }
+        guard bytes.byteCount >= 6 else { return nil }
         if isAnswer(bytes) == true { return false }
         // PostgreSQL's ErrorResponse: its length, then the severity; before version 3 a text.
         if bytes.byte(at: 0) == UInt8(ascii: "E") {
@@ -94,9 +94,13 @@ enum ApplicationDetector {
         }
         return switch detectServer(bytes) {
         case .ssh, .mysql, .ready, .imap, .pop3: true
-        case .other, .needMore: false
+        case .other: false
+        case .needMore: bytes.byteCount < greetingByteCount ? nil : false
         }
     }
+
+    /// Bytes by which a greeting shows what it is.
+    private static let greetingByteCount = 256
 
     /// What the client of a server that said `220` speaks.
     static func detectReadyClient(_ bytes: RawSpan) -> Detection {

@@ -230,8 +230,11 @@ public struct StreamInspector: Sendable {
                 }
             if let expected, expected != .unknown {
                 // What the server has said of itself is what will read these bytes.
-                if expected == .ssh, case .found(let other) = ApplicationDetector.detectClient(bytes), other != .ssh {
-                    throw .malformed("another protocol than the server's greeting", offset: 0)
+                guard expected == .ssh else { return enter(expected) }
+                switch ApplicationDetector.detectClient(bytes) {
+                case .found(.ssh): break
+                case .needMore: return .needMore
+                case .found, .unknown: throw .malformed("another protocol than the server's greeting", offset: 0)
                 }
                 return enter(expected)
             }
@@ -324,8 +327,8 @@ public struct StreamInspector: Sendable {
                 method: head.method(in: bytes), authority: head.authority(in: bytes), path: head.path(in: bytes),
                 query: head.query(in: bytes))
             return .step(.request(request), byteCount: head.byteCount, isBody: false)
-        case .body(let byteCount, _), .framing(let byteCount, _):
-            return .step(nil, byteCount: byteCount, isBody: true)
+        case .framing(let byteCount, _): return .step(nil, byteCount: byteCount, isBody: false)
+        case .body(let byteCount, _): return .step(nil, byteCount: byteCount, isBody: true)
         case .tunnel:
             guard let tunnel else {
                 client = .detecting

@@ -71,5 +71,26 @@ public struct TCPHeader: Hashable, Sendable, BitwiseCopyable {
         sequence.advanced(by: payloadByteCount + (flags.contains(.syn) ? 1 : 0) + (flags.contains(.fin) ? 1 : 0))
     }
 
+    /// The sender's clock in the timestamps option (RFC 7323 §3.2); nil without one. `bytes` are those of the whole packet.
+    public func timestamp(in bytes: RawSpan) -> UInt32? {
+        var offset = options.lowerBound
+        while offset < options.upperBound {
+            let kind = bytes.byte(at: offset)
+            if kind == 0 { return nil }
+            if kind == 1 {
+                offset += 1
+                continue
+            }
+            guard offset + 1 < options.upperBound else { return nil }
+            let length = Int(bytes.byte(at: offset + 1))
+            guard length >= 2, offset + length <= options.upperBound else { return nil }
+            if kind == 8, length == 10 {
+                return UInt32(bigEndian: bytes.unsafeLoadUnaligned(fromByteOffset: offset + 2, as: UInt32.self))
+            }
+            offset += length
+        }
+        return nil
+    }
+
     static let minimumByteCount = 20
 }

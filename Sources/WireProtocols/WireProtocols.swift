@@ -1,8 +1,9 @@
 // WireProtocols: what the first bytes of a flow say.
 //
-// A folder a protocol: `TLS` (the ClientHello over TCP, JA4) and `HTTP1` (requests of a connection), and above them what
-// they share: `HostName`, `Authority`, `ProtocolDetector`. Imports `Octets`, `PacketHeaders` (addresses) and `CLibcrypto`
-// (one digest, for JA4). Everything is a pure function over borrowed bytes with a small plain state between calls:
+// A folder a protocol: `TLS` (the ClientHello, JA4), `QUIC` (Initial packets), `HTTP1`, `HTTP2` (frames, what a decoded header
+// block asks for), `DNS`, `PostgreSQL`, `MySQL`, `SSH`, `Mail` (STARTTLS), `LDAP`, `SOCKS`, `Others`; above them what they share:
+// `HostName`, `Authority`, `ProtocolDetector`, `Limits`. Imports `Octets`, `PacketHeaders` (addresses) and `CLibcrypto`
+// (a digest for JA4, the keys of QUIC). Everything is a pure function over borrowed bytes with a small plain state between calls:
 //
 //     stream ─▶ ProtocolDetector ─▶ ClientHelloScanner ─▶ ClientHello ─▶ ClientHelloSummary (host, ALPN, version, JA4)
 //                               └─▶ HTTP1RequestReader ─▶ HTTP1RequestHead ─▶ authority, method, path, fields

@@ -115,7 +115,7 @@ struct Bench: ~Copyable {
     static let server = IPAddress(v4: 0xC612_0001)
     static let guest = IPAddress(v4: 0xC612_0505)
     static let bot = Agent(id: "bot", labels: [:], selectors: [])
-    static let tap = Agent(id: "tap", labels: [:], selectors: [.interface("tap0")])
+    static let tap = Agent(id: "tap", labels: [:], selectors: [.interface(name: "tap0")])
     static let box = Agent(
         id: "box", labels: [:], selectors: IPPrefix("198.18.5.0/24").map { [.source($0)] } ?? [])
 

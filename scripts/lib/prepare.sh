@@ -5,7 +5,7 @@
 readonly -A program_packages=(
     [nft]=nftables [ip]=iproute2 [conntrack]=conntrack [nginx]=nginx-light [openssl]=openssl [curl]=curl [git]=git
     [node]=nodejs [python3]=python3 [journalctl]=systemd [strings]=binutils [unshare]=util-linux [sysctl]=procps
-    [shellcheck]=shellcheck
+    [shellcheck]=shellcheck [iptables]=iptables
 )
 # Headers that the build needs, and the packages that bring them.
 readonly -A header_packages=(

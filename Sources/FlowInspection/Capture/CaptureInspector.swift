@@ -21,6 +21,14 @@ public struct CaptureInspector: ~Copyable {
         var tracker: Tracker
         /// Whether a message has shown which side is the client.
         var isOriented = false
+        /// A SYN that came in the middle of the connection.
+        var attempt: Attempt?
+    }
+
+    private struct Attempt {
+        let flow: FiveTuple
+        let sequence: SequenceNumber
+        let packet: Int
     }
 
     private var flows: [Flow] = []
@@ -94,10 +102,17 @@ public struct CaptureInspector: ~Copyable {
 
     private mutating func add(_ packet: Packet, _ tcp: TCPHeader, _ bytes: RawSpan, isCut: Bool) {
         var (index, isForward) = find(packet.flow)
-        if let known = index, tcp.flags.contains(.syn), case .tcp(let tracker) = flows[known].tracker,
-            tracker.isReopened(by: tcp.sequence, isForward: isForward, isAnswer: tcp.flags.contains(.ack))
-        {
-            index = nil
+        if let known = index, let reopening = reopening(known, packet, tcp, isForward) {
+            switch reopening {
+            case .awaited: return
+            case .confirmed(let attempt):
+                // The attempt was of this packet's receiver or sender.
+                indices[packet.flow] = nil
+                indices[packet.flow.reversed] = nil
+                index = append(attempt.flow, .tcp(.opened(by: attempt.sequence)), firstPacket: attempt.packet)
+                isForward = attempt.flow == packet.flow
+            case .answered: index = nil
+            }
         }
         if index == nil {
             indices[packet.flow.reversed] = nil
@@ -111,6 +126,43 @@ public struct CaptureInspector: ~Copyable {
         tracker.add(packet, tcp, bytes, isForward: isForward, isCut: isCut, &flows[index].report, &scratch)
         if tracker.isReversed != wasReversed { turn(index) }
         flows[index].tracker = .tcp(tracker)
+    }
+
+    private enum Reopening {
+        /// A SYN that may open another connection, if it is answered.
+        case awaited
+        /// The answer, or the first data, of a SYN before.
+        case confirmed(Attempt)
+        /// The answer to a SYN that was not captured.
+        case answered
+    }
+
+    /// Whether a packet belongs to another connection between the same ports than the one that is known. A SYN alone proves
+    /// nothing: anybody can throw one into a connection, where its receiver drops it.
+    private mutating func reopening(
+        _ index: Int, _ packet: Packet, _ tcp: TCPHeader, _ isForward: Bool
+    ) -> Reopening? {
+        guard case .tcp(let tracker) = flows[index].tracker else { return nil }
+        let isSynchronisation = tcp.flags.contains(.syn)
+        let isAnswer = isSynchronisation && tcp.flags.contains(.ack)
+        if let attempt = flows[index].attempt {
+            let isFromSender = attempt.flow == packet.flow
+            let first = attempt.sequence.advanced(by: 1)
+            let isConfirmed =
+                isAnswer
+                ? !isFromSender && tcp.acknowledgment == first
+                : !isSynchronisation && isFromSender && !packet.payload.isEmpty && tcp.sequence == first
+            if isConfirmed { return .confirmed(attempt) }
+        }
+        guard isSynchronisation,
+            tracker.isReopened(by: tcp.sequence, isForward: isForward, isAnswer: isAnswer)
+        else { return nil }
+        if isAnswer {
+            // A server answers, and without data.
+            return packet.payload.isEmpty && isForward == tracker.isReversed ? .answered : nil
+        }
+        flows[index].attempt = Attempt(flow: packet.flow, sequence: tcp.sequence, packet: packetCount)
+        return .awaited
     }
 
     private mutating func addDatagram(_ packet: Packet, _ bytes: RawSpan, isCut: Bool) {
@@ -175,8 +227,8 @@ public struct CaptureInspector: ~Copyable {
         return (nil, true)
     }
 
-    private mutating func append(_ key: FiveTuple, _ tracker: Tracker) -> Int {
-        flows.append(Flow(report: FlowReport(key, firstPacket: packetCount), tracker: tracker))
+    private mutating func append(_ key: FiveTuple, _ tracker: Tracker, firstPacket: Int? = nil) -> Int {
+        flows.append(Flow(report: FlowReport(key, firstPacket: firstPacket ?? packetCount), tracker: tracker))
         indices[key] = flows.count - 1
         return flows.count - 1
     }

@@ -27,10 +27,14 @@ struct ConnectionTracker {
         var stream: StreamReassembler?
         /// The sequence number of its SYN.
         var synchronisation: SequenceNumber?
+        /// Whether that SYN was no answer.
+        var hasOpened = false
         var checksums = Checksums.unknown
         /// Whether a byte of it was looked at.
         var hasData = false
         var doubtful: [Doubtful] = []
+        /// The timestamp of the last segment in order, or of the SYN.
+        var timestamp: UInt32?
     }
 
     /// Of the report's source.
@@ -44,14 +48,27 @@ struct ConnectionTracker {
 
     private var sawSynchronisation: Bool { forward.synchronisation != nil || backward.synchronisation != nil }
 
-    /// Whether a SYN with this number, from the sender of the first packet if `isForward`, opens another connection than this
-    /// one. Attempts that carried no data are one with the attempt that does.
+    /// Whether a SYN with this number, from the sender of the first packet if `isForward`, would open another connection than
+    /// this one. Attempts that were not answered and carried no data are one with the attempt that is.
     func isReopened(by sequence: SequenceNumber, isForward: Bool, isAnswer: Bool) -> Bool {
-        guard forward.hasData || backward.hasData else { return false }
+        let hasData = forward.hasData || backward.hasData
+        guard hasData || isAnswered else { return false }
         let direction = isForward ? forward : backward
-        // An answer that comes behind the client's data, whose number was not known, is of the same connection.
-        return direction.synchronisation != sequence
-            && (!isAnswer || direction.synchronisation != nil || direction.hasData)
+        guard direction.synchronisation != sequence else { return false }
+        // A SYN may overtake its answer; an answer whose number was not known comes behind the client's data.
+        return direction.synchronisation != nil || (isAnswer ? direction.hasData : hasData)
+    }
+
+    private var isAnswered: Bool { forward.synchronisation != nil && backward.synchronisation != nil }
+
+    /// A connection that the first packet's sender opened by a SYN with this number.
+    static func opened(by sequence: SequenceNumber) -> ConnectionTracker {
+        var tracker = ConnectionTracker()
+        tracker.forward.synchronisation = sequence
+        tracker.forward.hasOpened = true
+        tracker.forward.stream = StreamReassembler(first: sequence.advanced(by: 1), byteLimit: byteLimit)
+        tracker.inspector = StreamInspector()
+        return tracker
     }
 
     /// Takes a segment.
@@ -61,7 +78,7 @@ struct ConnectionTracker {
     ) {
         if isRefused { return }
         let isOpening = tcp.flags.contains(.syn)
-        if isOpening { open(tcp, isForward) }
+        if isOpening { open(tcp, bytes, isForward) }
         if tcp.flags.contains(.ack) {
             // The other side has what it acknowledges: no retransmission of that can matter.
             note(!isForward) { direction in
@@ -79,7 +96,11 @@ struct ConnectionTracker {
         let isClient = isForward != isReversed
         let isFinished = isClient ? inspector.isClientFinished : inspector.isServerFinished
         guard !isFinished || rolesAreOpen else { return }
-        guard isAcceptable(tcp, isForward, isOpening) else { return }
+        guard isAcceptable(tcp, isForward, isOpening) else {
+            if tcp.flags.contains(.urg) { report.fail("urgent data, which servers read in different ways") }
+            return
+        }
+        guard isTimely(tcp, bytes, isForward) else { return }
         let payload = bytes.extracting(packet.payload)
         let sequence = isOpening ? tcp.sequence.advanced(by: 1) : tcp.sequence
         if !isCut, (isForward ? forward : backward).checksums != .absent {
@@ -110,13 +131,16 @@ struct ConnectionTracker {
     }
 
     /// A SYN: where its direction begins, and who is the client.
-    private mutating func open(_ tcp: TCPHeader, _ isForward: Bool) {
-        guard !(isForward ? forward : backward).hasData else { return }
-        let first = tcp.sequence.advanced(by: 1)
+    private mutating func open(_ tcp: TCPHeader, _ bytes: RawSpan, _ isForward: Bool) {
+        let direction = isForward ? forward : backward
         let isAnswer = tcp.flags.contains(.ack)
+        guard !direction.hasData, !(isAnswer && direction.hasOpened) else { return }
+        let first = tcp.sequence.advanced(by: 1)
         note(isForward) {
             $0.synchronisation = tcp.sequence
+            $0.hasOpened = !isAnswer
             $0.stream = StreamReassembler(first: first, byteLimit: Self.byteLimit)
+            $0.timestamp = tcp.timestamp(in: bytes)
         }
         guard !forward.hasData, !backward.hasData else { return }
         if isForward == isAnswer { isReversed = true } else if !isAnswer { isReversed = !isForward }
@@ -126,9 +150,25 @@ struct ConnectionTracker {
     /// What the kernel's rules and conntrack let through: ACK, no urgent byte, data in no SYN but the first.
     private func isAcceptable(_ tcp: TCPHeader, _ isForward: Bool, _ isOpening: Bool) -> Bool {
         if tcp.flags.contains(.urg) || tcp.flags.contains(.rst) { return false }
-        // TCP Fast Open (RFC 7413); a SYN within a connection is no part of it.
-        if isOpening { return !(isForward ? forward : backward).hasData }
+        if isOpening {
+            // TCP Fast Open (RFC 7413); a SYN within a connection is no part of it.
+            let direction = isForward ? forward : backward
+            return !direction.hasData && direction.synchronisation == tcp.sequence
+                && direction.hasOpened != tcp.flags.contains(.ack)
+        }
         return tcp.flags.contains(.ack)
+    }
+
+    /// Whether a segment is not older than one that came in order before it (PAWS, RFC 7323 §5). A receiver drops old ones.
+    private mutating func isTimely(_ tcp: TCPHeader, _ bytes: RawSpan, _ isForward: Bool) -> Bool {
+        guard let timestamp = tcp.timestamp(in: bytes) else { return true }
+        let direction = isForward ? forward : backward
+        // Linux bears with one tick.
+        if let latest = direction.timestamp, Int32(bitPattern: latest &- timestamp) > 1 { return false }
+        if direction.stream.map({ $0.offset(of: tcp.sequence) <= $0.end }) ?? true {
+            note(isForward) { $0.timestamp = timestamp }
+        }
+        return true
     }
 
     /// Whether a segment's checksum is right, or says nothing.

@@ -37,12 +37,15 @@ extension DNSStreamReader {
     /// millions. Nil where more bytes are needed.
     public static func matches(_ bytes: RawSpan) -> Bool? {
         if bytes.byteCount >= 2, Int(bytes.uint16(at: 0)) < DNSMessage.headerByteCount + 5 { return false }
-        // No response, no reserved bit; query, notify or update.
+        // No response, no reserved bit; query, notify or update, and the inverse query of old, which the parser refuses.
         if bytes.byteCount >= 5, bytes.byte(at: 4) & 0x80 != 0 { return false }
         if bytes.byteCount >= 6 {
-            guard [0, 4, 5].contains(bytes.byte(at: 4) >> 3 & 15), bytes.byte(at: 5) & 0x4F == 0 else { return false }
+            guard [0, 1, 4, 5].contains(bytes.byte(at: 4) >> 3 & 15), bytes.byte(at: 5) & 0x4F == 0 else {
+                return false
+            }
         }
-        if bytes.byteCount >= 8, bytes.uint16(at: 6) != 1 { return false }
+        let isInverse = bytes.byteCount >= 6 && bytes.byte(at: 4) >> 3 & 15 == 1
+        if bytes.byteCount >= 8, bytes.uint16(at: 6) != (isInverse ? 0 : 1) { return false }
         guard bytes.byteCount >= 15 else { return nil }
         let isUpdate = bytes.byte(at: 4) >> 3 & 15 == 5
         guard isUpdate || bytes.uint16(at: 8) <= 1, isUpdate || bytes.uint16(at: 10) <= 1, bytes.uint16(at: 12) <= 8
