@@ -10,14 +10,16 @@ enum ApplicationDetector {
     }
 
     /// What a client's first bytes are, where the server has said nothing that tells.
+    ///
+    /// The candidates are asked in a fixed order, and while one of them cannot tell yet the later ones wait: so the answer does
+    /// not depend on how the bytes were cut.
     static func detectClient(_ bytes: RawSpan) -> Detection {
         guard bytes.byteCount > 0 else { return .needMore }
-        var mayBecome = false
         switch ProtocolDetector.detect(bytes) {
         case .tls: return .found(.tls)
         case .http1: return .found(.http)
         case .http2: return .found(.h2c)
-        case .needMore: mayBecome = true
+        case .needMore: return .needMore
         case .unknown: break
         }
         for (application, match) in [
@@ -26,25 +28,20 @@ enum ApplicationDetector {
             (.smtp, beginsWith(bytes, ["ehlo ", "helo ", "lhlo "])), (.mysql, MySQLClientReader.matches(bytes)),
             (.imap, isIMAP(bytes)),
         ] {
-            guard let match else {
-                mayBecome = true
-                continue
-            }
+            guard let match else { return .needMore }
             if match { return .found(application) }
         }
         let known = KnownBeginning.recognise(bytes)
-        if let found = known.found {
-            switch found {
-            case .redis: return .found(.redis)
-            case .mongodb: return .found(.mongodb)
-            case .mqtt: return .found(.mqtt)
-            case .bittorrent: return .found(.bittorrent)
-            }
+        switch known.found {
+        case .redis: return .found(.redis)
+        case .mongodb: return .found(.mongodb)
+        case .mqtt: return .found(.mqtt)
+        case .bittorrent: return .found(.bittorrent)
+        case nil: if known.mayBecome { return .needMore }
         }
         // Last, since it has the fewest fixed bits.
         guard let isDNS = DNSStreamReader.matches(bytes) else { return .needMore }
-        if isDNS { return .found(.dns) }
-        return mayBecome || known.mayBecome ? .needMore : .unknown
+        return isDNS ? .found(.dns) : .unknown
     }
 
     /// What a server says before its client does.
@@ -59,21 +56,21 @@ enum ApplicationDetector {
         case needMore
     }
 
-    /// What a server's first bytes are.
+    /// What a server's first bytes are; of text no more than a greeting's worth is looked at.
     static func detectServer(_ bytes: RawSpan) -> Greeting {
         guard bytes.byteCount > 0 else { return .needMore }
-        if let identification = try? SSHIdentification.read(bytes, isServer: true) { return .ssh(identification) }
         guard let version = MySQLClientReader.greeting(bytes) else { return .needMore }
         if !version.isEmpty { return .mysql(version: version) }
         for (text, greeting) in [("220", Greeting.ready), ("* ok", .imap), ("* preauth", .imap), ("+ok", .pop3)] {
             guard let match = beginsWith(bytes, [text]) else { return .needMore }
             if match { return greeting }
         }
-        let isText =
-            bytes.byteCount < 256
-            && (0..<bytes.byteCount).allSatisfy { bytes.byte(at: $0) >= 0x09 && bytes.byte(at: $0) < 0x7F }
         // Lines may come before an SSH identification.
-        return isText ? .needMore : .other
+        let beginning = bytes.extracting(0..<min(bytes.byteCount, greetingByteCount))
+        if let identification = try? SSHIdentification.read(beginning, isServer: true) { return .ssh(identification) }
+        guard bytes.byteCount < greetingByteCount else { return .other }
+        for index in 0..<bytes.byteCount where !(0x09..<0x7F).contains(bytes.byte(at: index)) { return .other }
+        return .needMore
     }
 
     /// Whether a server's first bytes are an HTTP/1 answer (RFC 9112 §4); nil where more are needed.
@@ -100,7 +97,7 @@ enum ApplicationDetector {
     }
 
     /// Bytes by which a greeting shows what it is.
-    private static let greetingByteCount = 256
+    private static let greetingByteCount = 4096
 
     /// What the client of a server that said `220` speaks.
     static func detectReadyClient(_ bytes: RawSpan) -> Detection {

@@ -14,18 +14,14 @@ public enum KnownBeginning: String, Hashable, Sendable {
     /// What `bytes`, a client stream's beginning, are; nil for none of these. `mayBecome` says whether more bytes could
     /// change that.
     public static func recognise(_ bytes: RawSpan) -> (found: KnownBeginning?, mayBecome: Bool) {
-        var mayBecome = false
         for (kind, match) in [
             (KnownBeginning.redis, isRedis(bytes)), (.mongodb, isMongoDB(bytes)), (.mqtt, isMQTT(bytes)),
             (.bittorrent, isBitTorrent(bytes)),
         ] {
-            guard let match else {
-                mayBecome = true
-                continue
-            }
+            guard let match else { return (nil, true) }
             if match { return (kind, false) }
         }
-        return (nil, mayBecome)
+        return (nil, false)
     }
 
     /// `*2\r\n$4\r\n` (Redis serialization protocol specification).

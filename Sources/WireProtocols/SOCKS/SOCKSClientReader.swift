@@ -50,8 +50,8 @@ public struct SOCKSClientReader: Hashable, Sendable, BitwiseCopyable {
                 guard method <= 9 || (0x80...0xFE).contains(method) else { return false }
                 for before in 2..<index where bytes.byte(at: before) == method { return false }
             }
-            guard bytes.byteCount >= 2 + count else { return nil }
-            return bytes.byteCount == 2 + count || [1, 5].contains(bytes.byte(at: 2 + count))
+            // The client sends no more before the proxy has answered.
+            return bytes.byteCount >= 2 + count ? true : nil
         case 4:
             if bytes.byteCount >= 2, !(1...2).contains(bytes.byte(at: 1)) { return false }
             guard bytes.byteCount >= 9 else { return nil }
