@@ -19,7 +19,7 @@ import Testing
             package test
             f(x) := 7
             g(x) := count(x)
-            p := object.keys({"a": 1}) with object.keys as g with count as f
+            p := x if { x := object.keys({"a": 1}) with object.keys as g with count as f }
             """
         #expect(try evaluate(module) == "1")
     }
@@ -34,7 +34,7 @@ import Testing
             package test
             answer(_) := {"status": 200}
             q := http.send({"method": "get", "url": "x"}).status
-            p := q with http.send as answer
+            p := x if { x := q with http.send as answer }
             """
         #expect(try evaluate(module) == "200")
     }

@@ -10,13 +10,11 @@ import Testing
         "count([1 | some i in numbers.range(1, 400); some j in numbers.range(1, 400); i != j])",
         "bits.lsh(1, 1000000000)", "count(net.cidr_expand(\"10.0.0.0/4\"))",
         "count(net.cidr_expand(\"2001:db8::/32\"))",
-        "sprintf(\"%1000000000d\", [1])", "sprintf(\"%.*f\", [999999999, 1.5])",
+        "sprintf(\"%1000000000d\", [1])",
         "count(graph.reachable_paths({k: [x | some x in numbers.range(1, 12); x != k] | some k in numbers.range(1, 12)}, [1]))",
         "x if { a := numbers.range(1, 9000); b := array.concat(a, a); c := array.concat(b, b); d := array.concat(c, c); "
             + "e := array.concat(d, d); f := array.concat(e, e); x := count(f) }",
         "count(json.marshal([[x, y] | some x in numbers.range(1, 300); some y in numbers.range(1, 300)]))",
-        "count(yaml.unmarshal(\"a: &a [x,x,x,x,x,x,x,x]\\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\\n"
-            + "d: &d [*c,*c,*c,*c,*c,*c,*c,*c]\\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d]\\nf: [*e,*e,*e,*e,*e,*e,*e,*e]\"))",
     ])
     func endsInAnError(_ expression: String) {
         let body = expression.hasPrefix("x if") ? "p := \(expression)" : "p := \(expression)"
@@ -24,6 +22,19 @@ import Testing
         let text = failure { _ = try evaluate("package test\n\(body)\n", limits: Self.small) }
         let isUndefined = (try? evaluate("package test\n\(body)\n", limits: Self.small)) == .some(nil)
         #expect(text?.hasPrefix("rego_limit_error") == true || isUndefined, "\(text ?? "no error")")
+    }
+
+    @Test func answersWhatOnlyLooksExpensive() throws {
+        // Go refuses such a precision by itself, and an alias costs no copy.
+        let precision = "package test\np := sprintf(\"%.*f\", [999999999, 1.5])\n"
+        #expect(try evaluate(precision, limits: Self.small) == "\"%!(BADPREC)1.500000\"")
+        let names = ["a", "b", "c", "d", "e"]
+        var yaml = "a: &a [x,x,x,x,x,x,x,x]\\n"
+        for (name, last) in zip(names.dropFirst(), names) {
+            yaml += "\(name): &\(name) [" + Array(repeating: "*\(last)", count: 8).joined(separator: ",") + "]\\n"
+        }
+        let aliases = "package test\np := count(yaml.unmarshal(\"\(yaml)\"))\n"
+        #expect(try evaluate(aliases, limits: Self.small) == "5")
     }
 
     @Test func endsCollectionsThatTakeTooMuchMemory() {

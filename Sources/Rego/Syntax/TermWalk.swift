@@ -81,7 +81,8 @@ enum TermWalk {
         case .call: ["call"]
         case .array(let terms): terms.flatMap { defaultViolations($0) }
         case .set(let terms): TermOrder.sorted(terms).flatMap { defaultViolations($0) }
-        case .object(let pairs): TermOrder.sorted(pairs).flatMap { defaultViolations($0.key) + defaultViolations($0.value) }
+        case .object(let pairs):
+            TermOrder.sorted(pairs).flatMap { defaultViolations($0.key) + defaultViolations($0.value) }
         case .arrayComprehension, .setComprehension, .objectComprehension: []
         case .template(let parts):
             parts.flatMap { part -> [String] in
