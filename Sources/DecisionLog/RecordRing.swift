@@ -38,12 +38,16 @@ public final class RecordRing: @unchecked Sendable {
     }
 
     /// Puts a record in. Called by the producer only.
-    /// - Parameter wakes: whether the consumer is woken for it; without that, call `wake` once what hurries is done.
+    /// - Parameters:
+    ///   - isDispensable: whether the record is one of a flood: it may take no more than half of the ring, so that those of
+    ///     others still find room.
+    ///   - wakes: whether the consumer is woken for it; without that, call `wake` once what hurries is done.
     /// - Returns: false where the ring was full: the record is gone and counted.
     @discardableResult
-    public func push(_ record: DecisionRecord, wakes: Bool = true) -> Bool {
+    public func push(_ record: DecisionRecord, isDispensable: Bool = false, wakes: Bool = true) -> Bool {
         let end = tail.value.load(ordering: .relaxed)
-        guard end &- head.value.load(ordering: .acquiring) < capacity else {
+        let room = isDispensable ? capacity / 2 : capacity
+        guard end &- head.value.load(ordering: .acquiring) < room else {
             lostCount.value.add(1, ordering: .relaxed)
             return false
         }

@@ -72,7 +72,8 @@ struct NetlinkEffects: EnforcementEffects, ~Copyable {
                 flow: outcome.flow, isInbound: outcome.isInbound, policyRevision: policyRevision,
                 latencyMicroseconds: outcome.latencyMicroseconds,
                 socketInode: outcome.socketInode == 0 ? nil : outcome.socketInode),
-            wakes: false)
+            // An agent that has used up its share of the flow table can bring these forth as fast as it can send.
+            isDispensable: outcome.decision.reason == .tableFull, wakes: false)
     }
 
     mutating func monotonicNow() -> UInt64 { Clock.nanoseconds(CLOCK_MONOTONIC) }

@@ -30,6 +30,17 @@ struct RecordRingTests {
         #expect(ring.count == 4)
     }
 
+    @Test("leaves half of its room to records that are not of a flood")
+    func dispensable() {
+        let ring = RecordRing(capacity: 4)
+        #expect(ring.push(decision(number: 0), isDispensable: true))
+        #expect(ring.push(decision(number: 1), isDispensable: true))
+        #expect(!ring.push(decision(number: 2), isDispensable: true))
+        #expect(ring.push(decision(number: 3)))
+        #expect(ring.push(decision(number: 4)))
+        #expect(ring.lost == 1)
+    }
+
     @Test("loses nothing between two threads but what it counts")
     func threads() {
         let ring = RecordRing(capacity: 64)
