@@ -217,6 +217,8 @@ final class Daemon: Sendable {
         }
         let (heartbeat, keeper) = (heartbeat, keeper)
         threads.append(try start("heartbeat") { heartbeat.run() })
+        // Ready means that the rules hand packets over.
+        while !heartbeat.hasBegun { usleep(1000) }
         threads.append(try start("rules") { keeper.run() })
         return (threads, logThread)
     }

@@ -10,6 +10,7 @@ final class Heartbeat: Sendable {
     private let workers: [QueueWorker]
     private let notifier: SystemdNotifier
     private let isStopping = Atomic<Bool>(false)
+    private let begun = Atomic<Bool>(false)
     private let failure = Mutex<String?>(nil)
 
     init(workers: [QueueWorker], notifier: SystemdNotifier) {
@@ -19,6 +20,9 @@ final class Heartbeat: Sendable {
 
     /// Why the last beat was not given; nil where it was.
     var problem: String? { failure.withLock { $0 } }
+
+    /// Whether a beat was tried yet: until then the rules refuse, since nobody attends the queues.
+    var hasBegun: Bool { begun.load(ordering: .acquiring) }
 
     /// Asks the thread to end.
     func stop() {
@@ -37,11 +41,13 @@ final class Heartbeat: Sendable {
                 standing = zip(now, turns).allSatisfy { $0 != $1 } ? 0 : standing + 1
                 turns = now
                 beat(&tables, isAttended: standing < 2)
+                begun.store(true, ordering: .releasing)
                 usleep(500_000)
             }
             try tables.delete([UInt8(IPPROTO_TCP), UInt8(IPPROTO_UDP)], set: "alive", table: Self.table)
         } catch {
             failure.withLock { $0 = "\(error)" }
+            begun.store(true, ordering: .releasing)
         }
     }
 
