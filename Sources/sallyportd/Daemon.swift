@@ -203,10 +203,9 @@ final class Daemon: Sendable {
         let isPinned = processors > 2 * workers.count
         for worker in workers {
             threads.append(
-                // Before others in line, it would be woken for each packet alone, and take the processor from those who
-                // send them.
+                // Agents that flood must not starve it; woken up, it lets others finish their turn and finds more to do at once.
                 try start(
-                    "queue-\(worker.tcpQueue)", niceness: 0, gathers: true, processor: isPinned ? worker.index : nil
+                    "queue-\(worker.tcpQueue)", niceness: -10, gathers: true, processor: isPinned ? worker.index : nil
                 ) { worker.run() })
         }
         for worker in workers {

@@ -175,7 +175,7 @@ class Test:
         """The journal record of a target; waits for it, and checks reason, host and agent."""
         found = lambda: self.records(target, verdict)
         try:
-            record = until(found, f"a record that says {verdict} for {target.address} port {target.port}", 10)[0]
+            record = until(found, f"a record that says {verdict} for {target.address} port {target.port}", 60)[0]
         except TimedOut as missing:
             others = [(r.get("SALLYPORT_VERDICT"), r.get("SALLYPORT_REASON"), r.get("SALLYPORT_PORT"))
                       for r in self.lab.journal.records(target.since)]
