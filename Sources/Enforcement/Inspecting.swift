@@ -34,6 +34,8 @@ extension EnforcementEngine where Resolver: ~Copyable {
         switch result {
         case .proceed: break
         case .settled:
+            // What waits ahead of a hole is sent again, and then passes unheld.
+            for packet in inspections.takeHeld(flows[slot].inspection) { effects.drop(packet.reference) }
             inspections.release(flows[slot].inspection)
             flows[slot].inspection = -1
             flows[slot].phase = .allowed
