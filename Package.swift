@@ -73,7 +73,9 @@ let package = Package(
         module("WireProtocols", ["CLibcrypto", "Octets", "PacketHeaders"]),
         module("Flow", ["Octets", "PacketHeaders", "WireProtocols"], settings: packetPathSettings),
         module("HeaderCompression", [nioCore, nioHPACK]),
-        module("FlowInspection", ["Octets", "PacketHeaders", "WireProtocols", "Flow", "HeaderCompression"]),
+        module(
+            "FlowInspection", ["Octets", "PacketHeaders", "WireProtocols", "Flow", "HeaderCompression"],
+            settings: packetPathSettings),
         module("Identity", ["PacketHeaders"], settings: packetPathSettings),
 
         // Policy.
@@ -83,7 +85,8 @@ let package = Package(
 
         // Where the stages meet.
         module(
-            "Enforcement", ["Octets", "PacketHeaders", "WireProtocols", "Flow", "Identity", "Policy"],
+            "Enforcement",
+            ["Octets", "PacketHeaders", "WireProtocols", "Flow", "FlowInspection", "Identity", "Policy"],
             settings: packetPathSettings),
 
         // What touches the world.
@@ -126,16 +129,22 @@ let package = Package(
             swiftSettings: swiftSettings),
         .executableTarget(name: "confinement-probe", path: "Tests/ConfinementProbe"),
 
+        .target(
+            name: "QUICPacketBuilding", dependencies: ["CLibcrypto", "CQUICSealer", "Octets", "WireProtocols"],
+            path: "Tests/QUICPacketBuilding", swiftSettings: swiftSettings),
+
         tests("Octets"),
         tests("PacketHeaders", ["Octets"]),
-        tests("WireProtocols", ["Octets", "PacketHeaders", "CAllocationCounter", "CLibcrypto", "CQUICSealer"]),
+        tests("WireProtocols", ["Octets", "PacketHeaders", "CAllocationCounter", "QUICPacketBuilding"]),
         tests("Flow", ["Octets", "PacketHeaders", "WireProtocols", "CAllocationCounter"]),
         tests("FlowInspection", ["Octets", "PacketHeaders", "WireProtocols", "Flow", "HeaderCompression"]),
         tests("Identity", ["PacketHeaders", "CAllocationCounter"]),
         tests("JOSE"),
         tests("Rego", ["CAllocationCounter"]),
         tests("Policy", ["Rego", "Identity", "PacketHeaders", "CAllocationCounter"]),
-        tests("Enforcement", ["Policy", "Rego", "PacketHeaders", "CAllocationCounter"]),
+        tests(
+            "Enforcement",
+            ["Policy", "Rego", "PacketHeaders", "CAllocationCounter", "QUICPacketBuilding", "WireProtocols"]),
         tests("Netlink", ["PacketHeaders", "Identity", "CNetfilter", "CAllocationCounter", "NetworkLab"]),
         tests("Configuration", ["Identity", "PacketHeaders"]),
         tests("KernelRules", ["Netlink", "PacketHeaders", "NetworkLab"]),

@@ -1,9 +1,10 @@
 # What an agent may reach, on the data of data.yaml.
 #
-# Asked at three stages of a flow, each of which has to be allowed:
-#   connect   the first packet: is there anything at all that this agent could reach at this address and port?
-#   hello     the TLS server name (or its absence)
-#   request   each cleartext HTTP request: host, method, path
+# Asked at four stages, each of which has to be allowed:
+#   connect   the first packet of a flow: is there anything at all that this agent could reach at this address and port?
+#   resolve   each DNS question: is this a name that the agent may reach?
+#   hello     the server name of TLS or QUIC, or the protocol of a flow that names none
+#   request   each cleartext HTTP request and each tunnel: host, method, path
 package sallyport.egress
 
 # The answer. Exactly one of the two is defined: `refusal` is the first reason against, `permission` needs there be none.
@@ -25,6 +26,12 @@ permission := {"allow": true, "rule": concat("/", ["connect", min(usable)])} if 
 	count(usable) > 0
 }
 
+permission := {"allow": true, "rule": concat("/", ["resolve", min(knowing)])} if {
+	input.stage == "resolve"
+	input.question.type in question_types
+	count(knowing) > 0
+}
+
 permission := {"allow": true, "rule": concat("/", [input.stage, min(reached)])} if {
 	input.stage in {"hello", "request"}
 	count(reached) > 0
@@ -34,15 +41,21 @@ permission := {"allow": true, "rule": concat("/", [input.stage, min(reached)])} 
 
 refusal := deny("agent", sprintf("agent %s may reach nothing: it is not listed under agents in the policy's data", [input.agent.id])) if {
 	not data.agents[input.agent.id]
-} else := deny("transport", sprintf("only TCP is allowed, not %s", [input.destination.transport])) if {
+} else := deny("question-type", sprintf("agent %s may not ask for records of the type %s", [input.agent.id, input.question.type])) if {
+	input.stage == "resolve"
+	not input.question.type in question_types
+} else := deny("question", sprintf("agent %s may not look up %s: none of its destinations lists this name", [input.agent.id, input.question.name])) if {
+	input.stage == "resolve"
+} else := deny("transport", sprintf("agent %s may not use %s: none of its destinations lists a protocol over it", [input.agent.id, input.destination.transport])) if {
 	input.destination.transport != "tcp"
+	count(carried) == 0
 } else := deny("special-address", special_reason) if {
 	closed
 	count(usable) == 0
 } else := deny("port", sprintf("nothing that agent %s may reach is at port %d", [input.agent.id, input.destination.port])) if {
 	count(usable) == 0
 } else := deny("stage", sprintf("this policy has no rule for the stage %s", [input.stage])) if {
-	not input.stage in {"connect", "hello", "request"}
+	not input.stage in {"connect", "resolve", "hello", "request"}
 } else := deny("no-name", sprintf("no host name was given, and agent %s may not reach %s without one", [input.agent.id, input.destination.address])) if {
 	not named
 } else := deny("host", sprintf("agent %s may not reach %s: none of its destinations lists this name", [input.agent.id, host])) if {
@@ -52,7 +65,7 @@ refusal := deny("agent", sprintf("agent %s may reach nothing: it is not listed u
 	count(knowing & usable) == 0
 } else := deny("protocol", sprintf("agent %s may not reach %s at port %d with %s", [input.agent.id, host, input.destination.port, protocol])) if {
 	count(listing) == 0
-} else := deny("tunnel", sprintf("a tunnel (CONNECT) through %s would hide where the agent goes", [host])) if {
+} else := deny("tunnel", sprintf("agent %s may not reach %s through a proxy (CONNECT, SOCKS)", [input.agent.id, host])) if {
 	tunnel
 } else := deny("restricted", sprintf("%s is limited to certain HTTP methods and paths, which TLS hides", [host])) if {
 	input.stage == "hello"
@@ -75,10 +88,18 @@ groups contains group if {
 	some group in data.agents[input.agent.id].tiers[tier]
 }
 
+# Those with a protocol over this transport: QUIC is the only one over UDP.
+carried contains group if {
+	some group in groups
+	some name in protocols(group)
+	transport(name) == input.destination.transport
+}
+
+transport(name) := "udp" if name == "quic" else := "tcp"
+
 # Those that something at this address and port could belong to.
 usable contains group if {
-	input.destination.transport == "tcp"
-	some group in groups
+	some group in carried
 	input.destination.port in ports(group)
 	leads_here(group)
 }
@@ -112,6 +133,16 @@ reached contains group if {
 	path_permitted(entry)
 }
 
+# Inside a tunnel that was allowed.
+reached contains group if {
+	named
+	input.stage == "hello"
+	input.protocol.layers[0] in {"http", "socks"}
+	some group in listing
+	some pattern in patterns
+	"CONNECT" in data.destinations[group].hosts[pattern].methods
+}
+
 reached contains group if {
 	not named
 	some group in usable
@@ -142,6 +173,9 @@ protocol := input.protocol.name
 
 # --- names
 
+# What a client needs to reach a name. Others (TXT, NULL, ANY) carry more out and in than that.
+question_types := {"A", "AAAA", "CNAME", "HTTPS", "SVCB"}
+
 host := input.destination.host
 
 # The address itself, written where a name belongs, is no name.
@@ -157,7 +191,7 @@ patterns contains concat(".", array.concat(["*"], array.slice(labels, i, count(l
 
 # --- methods and paths
 
-# A tunnel through an allowed host goes anywhere: only where the host's methods list CONNECT.
+# A tunnel ends at the host, but its way leads through somebody else: only where the host's methods list CONNECT.
 tunnel if input.request.method == "CONNECT"
 
 # A name that is not limited to certain requests.

@@ -14,12 +14,16 @@ universe := {
 	"inner": {"ports": [5432], "hosts": {"db.internal": null}, "addresses": {"10.1.2.0/24": null}},
 	"database": {"ports": [5432], "protocols": ["postgres"], "addresses": {"203.0.113.16/28": null, "2001:4860::/32": null}},
 	"partner": {"ports": [8443], "hosts": {"api.partner.example": null}},
+	"fast": {"ports": [443], "protocols": ["tls", "quic"], "hosts": {"quick.example": null}},
+	"mail": {"ports": [25], "protocols": ["smtp", "tls"], "hosts": {"mx.example": null}, "addresses": {"9.9.9.9/32": null}},
 }
 
 agents := {
 	"bot": {"reach": ["packages", "web", "reports"], "tiers": {"premium": ["partner"], "free": []}},
 	"db-bot": {"reach": ["database", "inner"]},
 	"lost": {"reach": ["no-such-group"]},
+	"fast-bot": {"reach": ["fast"]},
+	"mail-bot": {"reach": ["mail"]},
 }
 
 ask(changes) := answer if {
@@ -108,7 +112,48 @@ test_connect_only_where_something_could_be if {
 	refused(connect("93.184.215.14", 8443), "port")
 }
 
-test_only_tcp if refused(ask({"stage": "connect", "destination": {"transport": "udp"}}), "transport")
+test_udp_only_for_quic if {
+	datagram := {"agent": {"id": "fast-bot"}, "destination": {"host": "quick.example", "transport": "udp"}}
+	refused(ask({"stage": "connect", "destination": {"transport": "udp"}}), "transport")
+	refused(ask({"destination": {"transport": "udp"}, "protocol": {"name": "quic"}}), "transport")
+	allowed(ask(object.union(datagram, {"stage": "connect"})), "connect/fast")
+	allowed(ask(object.union(datagram, {"protocol": {"name": "quic"}})), "hello/fast")
+	refused(ask(object.union(datagram, {"protocol": {"name": "quic"}, "destination": {"host": "slow.example"}})), "host")
+}
+
+resolve(agent, name, type) := answer if {
+	answer := ask({
+		"stage": "resolve",
+		"agent": {"id": agent},
+		"destination": {"host": name, "host_source": "dns_question", "address": "10.0.0.53", "port": 53, "transport": "udp"},
+		"protocol": {"name": "dns"},
+		"question": {"name": name, "type": type},
+	})
+}
+
+test_questions_for_names_that_may_be_reached if {
+	allowed(resolve("bot", "pypi.org", "A"), "resolve/packages")
+	allowed(resolve("bot", "files.pythonhosted.org", "HTTPS"), "resolve/packages")
+	allowed(resolve("bot", "reports.example", "AAAA"), "resolve/reports")
+	refused(resolve("bot", "evil.example", "A"), "question")
+	refused(resolve("bot", "quick.example", "A"), "question")
+	refused(resolve("bot", "pypi.org", "TXT"), "question-type")
+	refused(resolve("stranger", "pypi.org", "A"), "agent")
+}
+
+test_mail_and_the_name_after_starttls if {
+	after := {"agent": {"id": "mail-bot"}, "destination": {"host": "mx.example", "port": 25}, "protocol": {"name": "tls", "layers": ["smtp", "tls"]}}
+	allowed(unnamed("mail-bot", "9.9.9.9", 25, "smtp"), "hello/mail")
+	refused(unnamed("mail-bot", "9.9.9.10", 25, "smtp"), "no-name")
+	refused(unnamed("mail-bot", "9.9.9.9", 25, "ssh"), "no-name")
+	allowed(ask(after), "hello/mail")
+	refused(ask(object.union(after, {"destination": {"host": "other.example"}})), "host")
+}
+
+test_unknown_protocol_is_reached_by_nobody if {
+	refused(ask({"destination": {"host": "docs.example"}, "protocol": {"name": "unknown"}}), "protocol")
+	refused(unnamed("db-bot", "203.0.113.17", 5432, "unknown"), "no-name")
+}
 
 test_port_and_protocol_of_the_group if {
 	refused(ask({"destination": {"host": "pypi.org", "port": 80}}), "protocol")
@@ -201,7 +246,9 @@ test_restricted_name_is_not_reached_over_tls if refused(hello("reports.example")
 
 test_tunnels if {
 	refused(request("docs.example", "CONNECT", "evil.example:443"), "tunnel")
-	allowed(request("proxy.example", "CONNECT", "docs.example:443"), "request/reports")
+	allowed(request("proxy.example", "CONNECT", "proxy.example:443"), "request/reports")
+	allowed(ask({"destination": {"host": "proxy.example", "port": 80}, "protocol": {"layers": ["http", "tls"]}}), "hello/reports")
+	refused(ask({"destination": {"host": "proxy.example", "port": 80}}), "restricted")
 }
 
 test_tiers if {
@@ -214,7 +261,7 @@ test_tiers if {
 	refused(ask(object.union(partner, {"customer": {"id": "acme"}, "agent": {"id": "db-bot"}})), "port")
 }
 
-test_unknown_stage if refused(ask({"stage": "resolve"}), "stage")
+test_unknown_stage if refused(ask({"stage": "later"}), "stage")
 
 test_exactly_one_answer_for_anything if {
 	every odd in [{}, {"stage": 1}, {"agent": {"id": "bot"}}, {"stage": "hello", "agent": {"id": "bot"}, "destination": {}}] {

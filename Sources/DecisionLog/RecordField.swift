@@ -19,12 +19,17 @@ public enum RecordField: String, CaseIterable, Sendable {
     case sourceAddress = "SOURCE_ADDRESS"
     case sourcePort = "SOURCE_PORT"
     case `protocol` = "PROTOCOL"
+    case protocolLayers = "PROTOCOL_LAYERS"
     case protocolVersion = "PROTOCOL_VERSION"
     case alpn = "ALPN"
     case encryptedClientHello = "ENCRYPTED_CLIENT_HELLO"
     case ja4 = "JA4"
     case method = "METHOD"
     case path = "PATH"
+    case question = "QUESTION"
+    case questionType = "QUESTION_TYPE"
+    case database = "DATABASE"
+    case databaseUser = "DATABASE_USER"
     case uid = "UID"
     case pid = "PID"
     case executable = "EXECUTABLE"
@@ -48,8 +53,9 @@ public enum RecordField: String, CaseIterable, Sendable {
         switch self {
         case .port, .sourcePort, .uid, .pid, .latency, .repeats: true
         case .decisionID, .time, .verdict, .reason, .policyReason, .rule, .policyRevision, .stage, .agent, .direction,
-            .host, .hostSource, .address, .transport, .sourceAddress, .protocol, .protocolVersion, .alpn,
-            .encryptedClientHello, .ja4, .method, .path, .executable, .cgroup, .firstTime, .lastTime, .firstDecisionID,
+            .host, .hostSource, .address, .transport, .sourceAddress, .protocol, .protocolLayers,
+            .protocolVersion, .alpn, .encryptedClientHello, .ja4, .method, .path, .question, .questionType, .database,
+            .databaseUser, .executable, .cgroup, .firstTime, .lastTime, .firstDecisionID,
             .lastDecisionID, .event:
             false
         }
@@ -62,11 +68,14 @@ public enum RecordField: String, CaseIterable, Sendable {
         case .path: 4080
         case .policyReason, .executable, .cgroup: 1024
         case .alpn: 512
+        case .question: 1024
         case .host: 253
-        case .rule: 256
+        case .rule, .database, .databaseUser: 256
         case .agent, .method: 64
         case .decisionID, .time, .verdict, .reason, .policyRevision, .stage, .direction, .hostSource, .address, .port,
-            .transport, .sourceAddress, .sourcePort, .protocol, .protocolVersion, .encryptedClientHello, .ja4, .uid,
+            .transport, .sourceAddress, .sourcePort, .protocol, .protocolLayers, .protocolVersion,
+            .encryptedClientHello, .ja4,
+            .questionType, .uid,
             .pid, .latency, .repeats, .firstTime, .lastTime, .firstDecisionID, .lastDecisionID, .event:
             64
         }

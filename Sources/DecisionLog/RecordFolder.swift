@@ -4,7 +4,7 @@ import Policy
 
 /// Folds repeats, so that an agent cannot rotate its own records, or anybody else's, out of the journal.
 ///
-/// - The first of equal refusals (agent, host or address, port, stage, reason, rule, method and path) is written at once.
+/// - The first of equal refusals (agent, host or address, port, stage, reason, rule, method and path or question type) is written at once.
 ///   The ones after it within `window` become one record with their number and times, written when the window closes.
 /// - Each agent may have so many records written singly (`refused`, `allowed`: a burst and a rate). Past that, refusals
 ///   that differ are folded too, into one record for each stage and reason that names no destination, and allowed
@@ -171,7 +171,10 @@ public struct RecordFolder {
             destination = isMixed ? "" : input.host ?? input.address.description
             port = isMixed ? 0 : input.port
             rule = isMixed ? "" : record.decision.rule ?? ""
-            request = isMixed ? "" : input.request.map { "\($0.method.prefix(16)) \($0.path.prefix(256))" } ?? ""
+            request =
+                isMixed
+                ? ""
+                : input.request.map { "\($0.method.prefix(16)) \($0.path.prefix(256))" } ?? input.question?.type ?? ""
         }
     }
 

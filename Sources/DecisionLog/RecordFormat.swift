@@ -133,6 +133,7 @@ public enum RecordFormat {
         sink.text(.sourceAddress, record.flow.source.description, as: .name)
         sink.number(.sourcePort, UInt64(record.flow.sourcePort))
         if let facts = input.protocol {
+            if let layers = facts.layers { sink.text(.protocolLayers, layers.joined(separator: ","), as: .name) }
             if let version = facts.version { sink.text(.protocolVersion, version, as: .name) }
             if let alpn = facts.alpn { sink.text(.alpn, alpn.joined(separator: ","), as: .name) }
             if let present = facts.encryptedClientHello {
@@ -143,6 +144,14 @@ public enum RecordFormat {
         if let request = input.request {
             sink.text(.method, request.method, as: .name)
             sink.text(.path, request.path, as: .name)
+        }
+        if let question = input.question {
+            sink.text(.question, question.name, as: .name)
+            sink.text(.questionType, question.type, as: .name)
+        }
+        if let database = input.database {
+            if let name = database.name { sink.text(.database, name, as: .name) }
+            sink.text(.databaseUser, database.user, as: .name)
         }
         if let uid = input.uid { sink.number(.uid, UInt64(uid)) }
         if let process = record.process {

@@ -1,10 +1,12 @@
 // Enforcement: one packet in; one verdict, effects and a record out. The only place where the stages meet.
 //
 // The life of a packet here: its headers are parsed (`PacketHeaders`), its flow is found (`Flow`), its payload is put in
-// order and read (`WireProtocols`), the agent behind it is named (`Identity`), policy is asked (`Policy`), and the verdict
+// order and read (`FlowInspection`), the agent behind it is named (`Identity`), policy is asked (`Policy`), and the verdict
 // goes out through `EnforcementEffects`. Everything is sans-I/O: clocks, the kernel's answers about sockets and the sending
 // of verdicts are parameters, so the daemon, the replayer, fuzzers, benchmarks and tests drive the same engine. One engine
 // belongs to one queue thread; nothing in it is shared but the immutable snapshot of configuration and policy.
+//
+// Which path judges what, when packets are held and what reaches the fast path: docs/inspection.md, "What the daemon does".
 //
 // Invariants. Every path through `handle` gives exactly one verdict for each packet: accept, drop, requeue, or hold (then
 // the verdict comes with a later packet or with `expire`). No payload byte of an undecided flow is accepted before policy
@@ -60,6 +62,8 @@ public struct EnforcementLimits: Sendable {
     public var heldNanoseconds: UInt64
     /// Packets of one flow that the kernel holds for us; further ones are copied and dropped (TCP sends them again).
     public var heldPacketCount: Int
+    /// Datagrams of one flow that the kernel holds for us until a ClientHello is whole; further ones are dropped.
+    public var heldDatagramCount: Int
 
     /// The defaults: one shard of a small host.
     public init() {
@@ -68,6 +72,7 @@ public struct EnforcementLimits: Sendable {
         helloByteCount = 65_536
         heldNanoseconds = 5_000_000_000
         heldPacketCount = 2
+        heldDatagramCount = 8
     }
 }
 
@@ -87,6 +92,8 @@ public struct EnforcementCounters: Sendable, Equatable {
     public var held: UInt64 = 0
     /// Packets copied and dropped, for TCP to send again.
     public var deferred: UInt64 = 0
+    /// Datagrams dropped because they belong to no connection that is known.
+    public var noise: UInt64 = 0
     /// Flows refused because the table or the inspection pool was full.
     public var full: UInt64 = 0
 

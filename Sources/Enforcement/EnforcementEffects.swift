@@ -74,6 +74,8 @@ public enum VerdictMark: Hashable, Sendable {
     case allowed
     /// The kernel refuses this packet and the rest of the flow.
     case refused
+    /// The kernel refuses this packet; the flow stays queued.
+    case refusedAlone
 }
 
 /// What the engine wants done. Implemented by the daemon over netlink, by the replayer and by tests with arrays.

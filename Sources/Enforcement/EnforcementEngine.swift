@@ -1,9 +1,9 @@
 import Flow
+import FlowInspection
 public import Identity
 import Octets
 public import PacketHeaders
 import Policy
-import WireProtocols
 
 /// The engine of one queue thread.
 ///
@@ -20,9 +20,10 @@ public struct EnforcementEngine<Resolver: SocketOwnerResolving & ~Copyable>: ~Co
     var resolver: Resolver
     var identities: IdentityCache
     var flows: FlowTable<FlowState>
-    var inspections: InspectionPool
-    /// Where a ClientHello of several records is put together.
-    var helloScratch: ClientHelloScratch
+    var inspections: InspectionPool<Inspection>
+    var datagramInspections: InspectionPool<DatagramInspection>
+    /// Where inspectors work.
+    var inspectionScratch: InspectionScratch
     /// Where a packet is copied to when it leaves with our bytes.
     var scratch: [UInt8]
 
@@ -41,7 +42,8 @@ public struct EnforcementEngine<Resolver: SocketOwnerResolving & ~Copyable>: ~Co
         identities = IdentityCache(table: snapshot.agents)
         flows = FlowTable(capacity: limits.flowCount, placeholder: FlowState(), hashKey: hashKey)
         inspections = InspectionPool(capacity: limits.inspectionCount)
-        helloScratch = ClientHelloScratch(byteCount: limits.helloByteCount)
+        datagramInspections = InspectionPool(capacity: limits.inspectionCount)
+        inspectionScratch = InspectionScratch(helloByteCount: limits.helloByteCount)
         scratch = [UInt8](repeating: 0, count: 65_536 + 64)
     }
 
@@ -87,7 +89,7 @@ public struct EnforcementEngine<Resolver: SocketOwnerResolving & ~Copyable>: ~Co
         if let header = packet.tcp {
             handleTCP(Arrival(facts: facts, packet: packet, clock: clock), header, bytes, effects: &effects)
         } else if packet.transport == .udp {
-            handleUDP(Arrival(facts: facts, packet: packet, clock: clock), effects: &effects)
+            handleUDP(Arrival(facts: facts, packet: packet, clock: clock), bytes, effects: &effects)
         } else {
             counters.refused &+= 1
             effects.accept(facts.reference, mark: .refused)
@@ -145,7 +147,7 @@ public struct LiveFlow: Sendable {
     public let flow: FiveTuple
     /// The agent's id.
     public let agent: String
-    /// Where it stands: `open`, `reading`, `judged`, `http`, `relayed`, `allowed`, `refused`.
+    /// Where it stands: `open`, `reading`, `judged`, `requests`, `relayed`, `allowed`, `refused`.
     public let phase: String
     /// Whether an outsider opened it.
     public let isInbound: Bool

@@ -6,11 +6,12 @@ enum FlowPhase: UInt8, BitwiseCopyable {
     case open
     /// Some payload was seen, not enough to decide.
     case reading
-    /// The ClientHello was allowed; its acknowledgement and the client's second flight are awaited.
+    /// What was said was allowed; more of it may come (a second ClientHello, TLS after STARTTLS, a login), or the server's
+    /// acknowledgement is awaited.
     case judged
-    /// Cleartext HTTP: each request is a decision.
-    case http
-    /// Passed without reading: DNS to a configured resolver, or an inbound flow that `listen:` allows.
+    /// HTTP in the clear, DNS, QUIC: each request, question and connection is a decision.
+    case requests
+    /// Passed without reading: an inbound UDP flow that `listen:` allows.
     case relayed
     /// Allowed for good; the kernel passes it.
     case allowed
@@ -26,6 +27,10 @@ struct FlowState: BitwiseCopyable {
     var isForwarded = false
     /// Whether an outsider opened the flow.
     var isInbound = false
+    /// Whether it goes to a DNS resolver of the configuration.
+    var isToResolver = false
+    /// Whether it is UDP, so that its inspection is one of datagrams.
+    var isDatagram = false
     /// The position of the agent in the snapshot's table.
     var agent: UInt16 = 0
     /// The uid of the socket's creator, `UInt32.max` where unknown.
@@ -34,7 +39,7 @@ struct FlowState: BitwiseCopyable {
     var cgroup: UInt64 = 0
     /// The inode of the agent's socket, 0 where unknown.
     var inode: UInt32 = 0
-    /// The position of the flow's inspection in the pool, -1 for none.
+    /// The position of the flow's inspection in its pool, -1 for none.
     var inspection: Int32 = -1
     /// The sequence number of the client's SYN.
     var initialSequence = SequenceNumber(rawValue: 0)

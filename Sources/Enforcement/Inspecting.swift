@@ -1,9 +1,9 @@
 import Flow
+import FlowInspection
 import Identity
 import Octets
 import PacketHeaders
 import Policy
-import WireProtocols
 
 /// What reading a stream came to.
 enum InspectionResult {
@@ -106,31 +106,6 @@ extension EnforcementEngine where Resolver: ~Copyable {
         }
     }
 
-    /// Asks the parsers about what is new, as often as a message ends. Returns why the flow is refused, or nil.
-    private mutating func judge<Effects: EnforcementEffects & ~Copyable>(
-        _ slot: FlowSlot, _ inspection: inout Inspection, _ arrival: Arrival, effects: inout Effects
-    ) -> Refusal? {
-        if case .undetermined = inspection.application {
-            switch ProtocolDetector.detect(inspection.stream.bytes) {
-            case .needMore: return nil
-            case .tls:
-                inspection.application = .clientHello(ClientHelloScanner(maximumByteCount: limits.helloByteCount))
-            case .http1:
-                inspection.application = .http(HTTP1RequestReader(maximumHeadByteCount: limits.helloByteCount))
-                flows[slot].phase = .http
-            case .http2:
-                return Refusal(.unknownProtocol, text: "HTTP/2 without TLS is not read")
-            case .unknown:
-                return Refusal(.unknownProtocol, text: "the first bytes are neither TLS nor HTTP/1")
-            }
-        }
-        switch inspection.application {
-        case .undetermined: return nil
-        case .clientHello, .secondFlight: return judgeTLS(slot, &inspection, arrival, effects: &effects)
-        case .http: return judgeHTTP(slot, &inspection, arrival, effects: &effects)
-        }
-    }
-
     /// Lets go on what was judged or passed to its end, the packet at hand with `mark`; holds or defers what was not.
     private mutating func release<Effects: EnforcementEffects & ~Copyable>(
         _ slot: FlowSlot, _ inspection: inout Inspection, _ arrival: Arrival, _ header: TCPHeader, _ bytes: RawSpan,
@@ -166,16 +141,17 @@ extension EnforcementEngine where Resolver: ~Copyable {
         if passed.distance(from: flows[slot].passedEnd) > 0 { flows[slot].passedEnd = passed }
     }
 
-    /// Whether a segment needs no judging: it lies wholly inside a request's body whose length is known.
+    /// Whether a segment needs no judging: it lies wholly inside a body whose length is known, of an HTTP/1 request or an
+    /// HTTP/2 frame.
     private mutating func passesUnread(
         _ slot: FlowSlot, _ inspection: inout Inspection, _ header: TCPHeader, _ payload: RawSpan
     ) -> Bool {
-        guard case .http(var reader) = inspection.application, let remaining = reader.remainingBodyByteCount,
+        guard inspection.isAllowed, inspection.inspector.remainingBodyByteCount >= payload.byteCount,
             inspection.stream.offset(of: header.sequence) == inspection.stream.start,
-            inspection.stream.end == inspection.stream.start, UInt64(payload.byteCount) <= remaining,
-            case .body(let count, _)? = try? reader.next(payload), count == payload.byteCount
+            inspection.stream.end == inspection.stream.start,
+            case .step(nil, let count, true)? = try? inspection.inspector.next(
+                .client, payload, scratch: &inspectionScratch), count == payload.byteCount
         else { return false }
-        inspection.application = .http(reader)
         inspection.stream.pass(upTo: inspection.stream.start + count)
         flows[slot].passedEnd = inspection.stream.sequence(at: inspection.stream.start)
         return true
@@ -232,7 +208,8 @@ extension EnforcementEngine where Resolver: ~Copyable {
         let first = flows[slot].initialSequence.advanced(by: 1)
         for _ in 0..<2 {
             let fresh = Inspection(
-                stream: StreamReassembler(first: first, byteLimit: limits.helloByteCount + Self.segmentByteCount))
+                stream: StreamReassembler(first: first, byteLimit: limits.helloByteCount + Self.segmentByteCount),
+                inspector: StreamInspector(readsFields: true, maximumMessageByteCount: limits.helloByteCount))
             if let index = inspections.acquire(fresh) {
                 flows[slot].inspection = index
                 return inspections.take(index)
@@ -243,7 +220,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
     }
 
     /// Copies a packet into `scratch`, checksums complete, without the first `stale` bytes of its payload; returns its length.
-    private mutating func copy(_ arrival: Arrival, _ bytes: RawSpan, dropping stale: Int) -> Int {
+    mutating func copy(_ arrival: Arrival, _ bytes: RawSpan, dropping stale: Int) -> Int {
         let count = arrival.packet.byteCount
         scratch.withUnsafeMutableBytes { target in
             bytes.extracting(0..<count).withUnsafeBytes { source in
@@ -260,7 +237,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
 
     /// Accepts a packet with our copy of it: what was judged is what leaves, whatever its sender does to the page. What the
     /// server has already is left out: those bytes can be compared no more.
-    private mutating func acceptCopy<Effects: EnforcementEffects & ~Copyable>(
+    mutating func acceptCopy<Effects: EnforcementEffects & ~Copyable>(
         _ arrival: Arrival, _ bytes: RawSpan, dropping stale: Int, mark: VerdictMark, effects: inout Effects
     ) {
         let count = copy(arrival, bytes, dropping: stale)

@@ -1,5 +1,7 @@
 import Flow
+import FlowInspection
 import PacketHeaders
+import Policy
 import WireProtocols
 
 /// A packet that the kernel holds for us, with our copy of its bytes.
@@ -12,36 +14,47 @@ struct HeldPacket {
     let end: Int
 }
 
-/// What is kept for a flow while its payload is being read.
-struct Inspection {
+/// What is kept for a TCP flow while its payload is being read.
+struct Inspection: PacketHolding {
     /// The client's bytes in order.
     var stream: StreamReassembler
-    /// What they are.
-    var application = Application.undetermined
+    /// What they say.
+    var inspector: StreamInspector
     /// Packets that wait for the rest of a message.
     var held: [HeldPacket] = []
+    /// Bytes from the stream's start that were read and wait for a decision: HTTP/2 before its first request.
+    var readByteCount = 0
+    /// Whether policy has allowed what is spoken now, the innermost protocol of the flow.
+    var isAllowed = false
+    /// Where a tunnel through a proxy ends, once one was asked for.
+    var tunnel: Tunnel?
     /// The stream offset behind the last byte that went to the queue for segments.
     var requeuedEnd = 0
-    /// The server name that was allowed; a second ClientHello must name the same.
-    var host: String?
-    /// Whether the second flight was seen to be no ClientHello; only the acknowledgment is awaited.
+    /// Whether nothing that follows is read; only the acknowledgment is awaited.
     var isFinished = false
 
-    /// What a stream's bytes are, with the state of their parser.
-    enum Application {
-        /// Too few bytes to tell.
-        case undetermined
-        /// A ClientHello is awaited.
-        case clientHello(ClientHelloScanner)
-        /// The first ClientHello was allowed; a second one, or what shows that none comes, is awaited.
-        case secondFlight(ClientHelloScanner)
-        /// HTTP/1 requests.
-        case http(HTTP1RequestReader)
+    /// A tunnel by CONNECT or SOCKS.
+    struct Tunnel {
+        let host: Host
+        let source: HostSource
     }
 }
 
-/// The inspections of one engine, at most `capacity` at once.
-struct InspectionPool {
+/// What is kept for a UDP flow that is no DNS: its QUIC connections.
+struct DatagramInspection: PacketHolding {
+    /// What its datagrams say.
+    var inspector: DatagramInspector
+    /// Datagrams that wait for the rest of a ClientHello.
+    var held: [HeldPacket] = []
+}
+
+/// Keeps packets that the kernel holds.
+protocol PacketHolding {
+    var held: [HeldPacket] { get set }
+}
+
+/// The inspections of one engine and transport, at most `capacity` at once.
+struct InspectionPool<Inspection: PacketHolding> {
     private var inspections: [Inspection?] = []
     private var free: [Int32] = []
     private let capacity: Int
@@ -84,6 +97,12 @@ struct InspectionPool {
         let held = inspections[Int(index)]?.held ?? []
         inspections[Int(index)]?.held = []
         return held
+    }
+
+    /// Keeps packets that are held for a flow.
+    mutating func keep(_ held: [HeldPacket], for index: Int32) {
+        guard index >= 0 else { return }
+        inspections[Int(index)]?.held = held
     }
 
     /// Frees a place; -1 is none.

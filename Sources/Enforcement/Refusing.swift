@@ -16,6 +16,12 @@ struct Refusal {
         decision = PolicyDecision(allow: false, reason: reason, policyReason: text)
     }
 
+    /// The machine's own refusal of what `input` describes.
+    init(_ reason: Reason, _ text: String, _ input: PolicyInput) {
+        self.init(reason, text: text)
+        self.input = input
+    }
+
     /// Policy's refusal.
     init(_ decision: PolicyDecision, input: PolicyInput) {
         self.decision = decision
@@ -43,7 +49,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
     /// Refuses a flow from now on: what is held is dropped, the packet at hand gets the refused mark, from which the kernel
     /// resets the client, and the server is reset by us.
     mutating func refuse<Effects: EnforcementEffects & ~Copyable>(
-        _ slot: FlowSlot, _ arrival: Arrival, _ header: TCPHeader, _ refusal: Refusal, effects: inout Effects
+        _ slot: FlowSlot, _ arrival: Arrival, _ header: TCPHeader?, _ refusal: Refusal, effects: inout Effects
     ) {
         let input =
             refusal.input
@@ -52,9 +58,9 @@ extension EnforcementEngine where Resolver: ~Copyable {
                 clock: arrival.clock)
         report(
             input, refusal.decision, arrival.packet.flow, arrival.clock, inode: flows[slot].inode, effects: &effects)
-        for packet in inspections.takeHeld(flows[slot].inspection) { effects.drop(packet.reference) }
+        for packet in takeHeld(slot) { effects.drop(packet.reference) }
         effects.accept(arrival.facts.reference, mark: .refused)
-        close(slot, arrival.packet.flow, acknowledgment: header.acknowledgment, effects: &effects)
+        close(slot, arrival.packet.flow, acknowledgment: header?.acknowledgment, effects: &effects)
     }
 
     /// Refuses a flow whose first message did not become complete in time. One held packet carries the mark.
@@ -68,25 +74,27 @@ extension EnforcementEngine where Resolver: ~Copyable {
             allow: false, reason: .heldTooLong,
             policyReason: "the first message did not become complete in \(limits.heldNanoseconds / 1_000_000) ms")
         report(input, decision, tuple, clock, inode: state.inode, effects: &effects)
-        for (position, packet) in inspections.takeHeld(state.inspection).enumerated() {
+        for (position, packet) in takeHeld(slot).enumerated() {
             if position == 0 {
                 effects.accept(packet.reference, mark: .refused)
             } else {
                 effects.drop(packet.reference)
             }
         }
-        close(slot, tuple, acknowledgment: state.serverNext, effects: &effects)
+        close(slot, tuple, acknowledgment: state.isDatagram ? nil : state.serverNext, effects: &effects)
     }
 
-    /// Leaves a refused flow in the table, without an inspection, and resets its server.
+    /// Leaves a refused flow in the table, without an inspection, and resets the server of a TCP flow.
     private mutating func close<Effects: EnforcementEffects & ~Copyable>(
-        _ slot: FlowSlot, _ tuple: FiveTuple, acknowledgment: SequenceNumber, effects: inout Effects
+        _ slot: FlowSlot, _ tuple: FiveTuple, acknowledgment: SequenceNumber?, effects: inout Effects
     ) {
-        inspections.release(flows[slot].inspection)
+        releaseInspection(of: flows[slot])
         flows[slot].inspection = -1
         flows[slot].phase = .refused
         flows.move(slot, to: .decided)
-        reset(tuple, sequence: flows[slot].passedEnd, acknowledgment: acknowledgment, effects: &effects)
+        if let acknowledgment {
+            reset(tuple, sequence: flows[slot].passedEnd, acknowledgment: acknowledgment, effects: &effects)
+        }
     }
 
     /// Sends a reset in the client's name. `sequence` is what the server expects next, or it is ignored (RFC 5961 §3.2).

@@ -46,7 +46,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
     /// The kernel's word on a flow that stands where `phase` says.
     func mark(of phase: FlowPhase) -> VerdictMark {
         switch phase {
-        case .open, .reading, .judged, .http: .undecided
+        case .open, .reading, .judged, .requests: .undecided
         case .relayed, .allowed: .allowed
         case .refused: .refused
         }
@@ -97,9 +97,9 @@ extension EnforcementEngine where Resolver: ~Copyable {
         state.uid = identity.uid ?? .max
         state.cgroup = identity.cgroup?.rawValue ?? 0
         state.inode = identity.inode
-        if tuple.destinationPort == 53, snapshot.resolvers.contains(tuple.destination) {
-            state.phase = .relayed
-        } else {
+        state.isToResolver = isResolver(tuple)
+        // The resolvers of the configuration may be connected to: each question is decided.
+        if !state.isToResolver {
             let input = makeInput(.connect, tuple, state, clock: arrival.clock)
             let decision = session.decide(input)
             guard decision.allow else {
@@ -113,10 +113,6 @@ extension EnforcementEngine where Resolver: ~Copyable {
                 Refusal(.tableFull, text: "the flow table has no room for another undecided flow of this agent"),
                 effects: &effects)
             return nil
-        }
-        if state.phase == .relayed {
-            flows.move(slot, to: .decided)
-            reportRelay(arrival, state, effects: &effects)
         }
         return slot
     }
@@ -171,7 +167,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
         }
         let phase = flows[slot].phase
         switch phase {
-        case .open, .reading, .judged, .http:
+        case .open, .reading, .judged, .requests:
             inspect(slot, arrival, header, bytes, effects: &effects)
         case .relayed, .allowed, .refused:
             effects.accept(arrival.facts.reference, mark: mark(of: phase))
@@ -195,9 +191,9 @@ extension EnforcementEngine where Resolver: ~Copyable {
     /// Puts a flow into the table. Where it is full, the oldest judged flows that live no more give way.
     mutating func remember(_ tuple: FiveTuple, _ state: FlowState, clock: ClockReading) -> FlowSlot? {
         for _ in 0..<2 {
-            var freed: Int32 = -1
-            let slot = flows.insert(tuple, state, group: state.agent) { freed = $0.inspection }
-            inspections.release(freed)
+            var evicted = FlowState()
+            let slot = flows.insert(tuple, state, group: state.agent) { evicted = $0 }
+            releaseInspection(of: evicted)
             if slot != nil { return slot }
             guard reclaim(clock: clock) else { break }
         }
@@ -220,12 +216,35 @@ extension EnforcementEngine where Resolver: ~Copyable {
 
     /// Whether the kernel knows no socket for a flow any more. Of a forwarded flow it never does: silence has to do.
     mutating func isGone(_ slot: FlowSlot) -> Bool {
-        flows[slot].isForwarded || resolver.bytesAcknowledged(on: flows.key(of: slot)) == nil
+        if flows[slot].isForwarded { return true }
+        if flows[slot].isDatagram { return resolver.owner(of: flows.key(of: slot)) == nil }
+        return resolver.bytesAcknowledged(on: flows.key(of: slot)) == nil
+    }
+
+    /// Frees what is kept for reading a flow.
+    mutating func releaseInspection(of state: FlowState) {
+        if state.isDatagram {
+            datagramInspections.release(state.inspection)
+        } else {
+            inspections.release(state.inspection)
+        }
+    }
+
+    /// The packets that are held for a flow, which is given up.
+    mutating func takeHeld(_ slot: FlowSlot) -> [HeldPacket] {
+        let state = flows[slot]
+        return state.isDatagram
+            ? datagramInspections.takeHeld(state.inspection) : inspections.takeHeld(state.inspection)
+    }
+
+    /// Whether a flow goes to a DNS resolver of the configuration.
+    func isResolver(_ flow: FiveTuple) -> Bool {
+        flow.destinationPort == 53 && snapshot.resolvers.contains(flow.destination)
     }
 
     /// Removes a flow with what is held and kept for it.
     mutating func forget(_ slot: FlowSlot) {
-        inspections.release(flows[slot].inspection)
+        releaseInspection(of: flows[slot])
         flows.remove(slot)
     }
 }

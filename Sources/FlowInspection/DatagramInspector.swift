@@ -1,6 +1,16 @@
 public import Octets
 import WireProtocols
 
+/// What became of a datagram, for whoever decides whether it may go on.
+public enum DatagramContent: Hashable, Sendable {
+    /// All of it that could name a destination was read, and told.
+    case read
+    /// It belongs to a connection whose ClientHello is not whole yet, or has not come.
+    case waiting
+    /// Some of it belongs to no connection that is known: what a server makes of it cannot be said.
+    case noise
+}
+
 /// Reads both sides of one UDP five-tuple.
 ///
 /// QUIC's connections are kept between calls; a DNS message is whole in its datagram. Ports matter in one place: multicast DNS
@@ -12,7 +22,6 @@ public struct DatagramInspector: Sendable {
     private let namesakes: ApplicationProtocol?
     private let expectsDNS: Bool
     private var quic = QUICInitialReader()
-    private var noiseCount = 0
 
     /// An inspector of a five-tuple with these ports.
     public init(sourcePort: UInt16, destinationPort: UInt16) {
@@ -23,15 +32,21 @@ public struct DatagramInspector: Sendable {
     }
 
     /// Reads a datagram's payload and gives each fact to `body`. Throws `.malformed` where the flow is to be refused.
+    @discardableResult
     public mutating func read(
         _ datagram: RawSpan, scratch: inout InspectionScratch, _ body: (InspectionFact) -> Void
-    ) throws(WireError) {
-        guard datagram.byteCount > 0 else { return }
-        if QUICLongHeader.isLong(datagram), try readQUIC(datagram, &scratch, body) { return }
+    ) throws(WireError) -> DatagramContent {
+        guard datagram.byteCount > 0 else { return .noise }
+        let isLong = QUICLongHeader.isLong(datagram)
+        if isLong, let content = try readQUIC(datagram, &scratch, body) { return content }
         // A flow that is QUIC stays QUIC: other datagrams on it are its protected packets, or noise.
-        guard application != .quic else { return }
+        guard application != .quic else { return isLong ? .noise : isReady ? .read : .waiting }
         try readOther(datagram, body)
+        return .read
     }
+
+    /// Whether a ClientHello of each connection was read.
+    private var isReady: Bool { quic.hasConnection && !quic.isWaiting }
 
     /// Reads a datagram of which only the beginning was captured: the question of a DNS message, at DNS's port. Nothing else
     /// can be said of it.
@@ -43,14 +58,14 @@ public struct DatagramInspector: Sendable {
         body(.question(question, isResponse: datagram.byte(at: 2) & 0x80 != 0))
     }
 
-    /// Reads a datagram with the long-header bit; false where it is no QUIC.
+    /// Reads a datagram with the long-header bit; nil where it is no QUIC.
     private mutating func readQUIC(
         _ datagram: RawSpan, _ scratch: inout InspectionScratch, _ body: (InspectionFact) -> Void
-    ) throws(WireError) -> Bool {
-        guard datagram.byteCount >= 7, datagram.byte(at: 0) & 0x40 != 0 || application == .quic else { return false }
+    ) throws(WireError) -> DatagramContent? {
+        guard datagram.byteCount >= 7, datagram.byte(at: 0) & 0x40 != 0 || application == .quic else { return nil }
         let version = QUICVersion(
             rawValue: UInt32(bigEndian: datagram.unsafeLoadUnaligned(fromByteOffset: 1, as: UInt32.self)))
-        guard version.isPlausible || (application == .quic && version == .negotiation) else { return false }
+        guard version.isPlausible || (application == .quic && version == .negotiation) else { return nil }
         let reading = try quic.read(datagram, opener: &scratch.opener)
         if let unknown = reading.unknownVersion, application == nil || application == .quic {
             settle(.quic, body)
@@ -61,7 +76,8 @@ public struct DatagramInspector: Sendable {
             let summary = try ClientHelloSummary(parsing: hello.message.span.bytes, overQUIC: true)
             body(.hello(summary, quic: hello.version))
         }
-        return true
+        if reading.noiseCount > 0 || reading.unknownVersion != nil { return .noise }
+        return isReady ? .read : .waiting
     }
 
     private mutating func readOther(_ datagram: RawSpan, _ body: (InspectionFact) -> Void) throws(WireError) {

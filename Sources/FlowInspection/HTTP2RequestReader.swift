@@ -9,7 +9,10 @@ struct HTTP2RequestReader: Sendable {
         case request(HTTP2Request, byteCount: Int)
         /// The header block's fields came to no request: trailers, or a piece that does not end it.
         case block(byteCount: Int)
-        case passed(byteCount: Int)
+        /// The preface or a frame's header: with other bytes in their place the next frame would begin elsewhere.
+        case framing(byteCount: Int)
+        /// Of a payload that names nothing.
+        case payload(byteCount: Int)
     }
 
     private var frames = HTTP2FrameReader()
@@ -17,10 +20,15 @@ struct HTTP2RequestReader: Sendable {
     private var block: [UInt8] = []
     private var lastStream: UInt32 = 0
 
+    /// Bytes of such a payload that are still to come.
+    var remainingPayloadByteCount: Int { frames.remainingPayloadByteCount }
+
     mutating func next(_ bytes: RawSpan) throws(WireError) -> Event {
+        let isPayload = frames.remainingPayloadByteCount > 0
         switch try frames.next(bytes) {
         case .needMore: return .needMore
-        case .passed(let byteCount): return .passed(byteCount: byteCount)
+        case .passed(let byteCount):
+            return isPayload ? .payload(byteCount: byteCount) : .framing(byteCount: byteCount)
         case .headers(let fragment, let byteCount):
             bytes.extracting(fragment.block).withUnsafeBytes { block.append(contentsOf: $0) }
             guard fragment.endsBlock else { return .block(byteCount: byteCount) }

@@ -1,3 +1,4 @@
+import Octets
 public import WireProtocols
 
 /// A request of HTTP/1 or HTTP/2.
@@ -10,6 +11,41 @@ public struct InspectedRequest: Hashable, Sendable {
     public let path: String
     /// The query without its `?`.
     public let query: String?
+    /// The version of HTTP: `1.0`, `1.1`, `2`.
+    public let version: String
+    /// Whether this asks for a tunnel: what follows is another stream.
+    public let isTunnel: Bool
+    /// The whole URL; nil for CONNECT, `*` and a request without host.
+    public let url: String?
+    /// Header fields by lower-case name, values of a repeated one joined by `, `; empty where they were not asked for.
+    public let fields: [String: String]
+}
+
+extension InspectedRequest {
+    /// A request of HTTP/1, of which `bytes` are the head.
+    init(_ head: HTTP1RequestHead, in bytes: RawSpan, readsFields: Bool) {
+        self.init(
+            method: head.method(in: bytes), authority: head.authority(in: bytes), path: head.path(in: bytes),
+            query: head.query(in: bytes), version: "1.\(head.minorVersion)", isTunnel: head.isConnect,
+            url: readsFields ? head.url(in: bytes) : nil, fields: readsFields ? head.fields(in: bytes) : [:])
+    }
+
+    /// A request of HTTP/2.
+    init(_ request: HTTP2Request, readsFields: Bool) {
+        var fields: [String: String] = [:]
+        var url: String?
+        if readsFields {
+            for field in request.fields {
+                fields[field.name] = fields[field.name].map { $0 + ", " + field.value } ?? field.value
+            }
+            if let scheme = request.scheme, let authority = request.authority, request.path.hasPrefix("/") {
+                url = "\(scheme)://\(authority)\(request.path)" + (request.query.map { "?" + $0 } ?? "")
+            }
+        }
+        self.init(
+            method: request.method, authority: request.authority, path: request.path, query: request.query,
+            version: "2", isTunnel: request.method == "CONNECT" && request.scheme == nil, url: url, fields: fields)
+    }
 }
 
 /// Something that a flow said.

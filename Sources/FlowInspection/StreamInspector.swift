@@ -1,5 +1,5 @@
 public import Octets
-import WireProtocols
+public import WireProtocols
 
 /// How far the inspection of one side of a stream got.
 public enum InspectionProgress: Sendable {
@@ -48,11 +48,31 @@ public struct StreamInspector: Sendable {
     private var server = Server.greeting
     private var greeting: ApplicationDetector.Greeting?
     private let seesBeginning: Bool
+    private let readsFields: Bool
+    private let maximumMessageByteCount: Int
 
-    /// An inspector of a connection. `seesBeginning` is false where some of it was sent unseen, so that a side's first bytes
-    /// need not be the first ones that it sent.
-    public init(seesBeginning: Bool = true) {
+    /// An inspector of a connection.
+    /// - Parameters:
+    ///   - seesBeginning: false where some of it was sent unseen, so that a side's first bytes need not be the first ones that
+    ///     it sent.
+    ///   - readsFields: whether requests come with their header fields and URL.
+    ///   - maximumMessageByteCount: bounds a ClientHello with its records, and a request's head.
+    public init(
+        seesBeginning: Bool = true, readsFields: Bool = false,
+        maximumMessageByteCount: Int = Limits.clientHelloBytes
+    ) {
         self.seesBeginning = seesBeginning
+        self.readsFields = readsFields
+        self.maximumMessageByteCount = maximumMessageByteCount
+    }
+
+    /// How many of the client's next bytes are of a body for sure: `next` gives them back as a body without reading them.
+    public var remainingBodyByteCount: Int {
+        switch client {
+        case .http(let reader, _): Int(clamping: reader.remainingBodyByteCount ?? 0)
+        case .http2(let reader): reader.remainingPayloadByteCount
+        default: 0
+        }
     }
 
     /// Whether nothing more of the client is read.
@@ -130,16 +150,18 @@ public struct StreamInspector: Sendable {
         case .hello, .secondHello: return try nextOfTLS(bytes, &scratch)
         case .http(let reader, let tunnel): return try nextOfHTTP(bytes, reader, tunnel)
         case .http2(var reader):
+            // Given up while it is worked on, so that its table is changed in place.
+            client = .finished
             let event = try reader.next(bytes)
             client = .http2(reader)
             switch event {
             case .needMore: return .needMore
             case .request(let request, let byteCount):
-                let fact = InspectedRequest(
-                    method: request.method, authority: request.authority, path: request.path, query: request.query)
-                return .step(.request(fact), byteCount: byteCount, isBody: false)
-            case .block(let byteCount): return .step(nil, byteCount: byteCount, isBody: false)
-            case .passed(let byteCount): return .step(nil, byteCount: byteCount, isBody: true)
+                return .step(
+                    .request(InspectedRequest(request, readsFields: readsFields)), byteCount: byteCount, isBody: false)
+            case .block(let byteCount), .framing(let byteCount):
+                return .step(nil, byteCount: byteCount, isBody: false)
+            case .payload(let byteCount): return .step(nil, byteCount: byteCount, isBody: true)
             }
         case .dns(let reader):
             switch try reader.next(bytes) {
@@ -242,11 +264,7 @@ public struct StreamInspector: Sendable {
         }
         switch ApplicationDetector.detectClient(bytes) {
         case .needMore: return .needMore
-        case .unknown:
-            client = .finished
-            server = .finished
-            layers.append(.unknown)
-            return .step(.speaks(.unknown), byteCount: 0, isBody: true)
+        case .unknown: return enter(.unknown)
         case .found(let application): return enter(application)
         }
     }
@@ -256,9 +274,9 @@ public struct StreamInspector: Sendable {
         layers.append(application)
         if case .greeting = server, application != .ssh { server = .finished }
         switch application {
-        case .tls: client = .hello(ClientHelloScanner())
+        case .tls: client = .hello(ClientHelloScanner(maximumByteCount: maximumMessageByteCount))
         case .http:
-            client = .http(HTTP1RequestReader(), tunnel: nil)
+            client = .http(HTTP1RequestReader(maximumHeadByteCount: maximumMessageByteCount), tunnel: nil)
             if layers.count == 1, seesBeginning { server = .answer }
         case .h2c: client = .http2(HTTP2RequestReader())
         case .dns:
@@ -273,7 +291,8 @@ public struct StreamInspector: Sendable {
         case .ftp: client = .lines(LineProtocolReader(.ftp))
         case .ldap: client = .ldap(LDAPClientReader())
         case .socks: client = .socks(SOCKSClientReader())
-        case .redis, .mongodb, .mqtt, .bittorrent, .websocket, .quic, .mdns, .llmnr, .unknown: client = .finished
+        case .unknown: (client, server) = (.finished, .finished)
+        case .redis, .mongodb, .mqtt, .bittorrent, .websocket, .quic, .mdns, .llmnr: client = .finished
         }
         return .step(.speaks(application), byteCount: 0, isBody: true)
     }
@@ -323,10 +342,9 @@ public struct StreamInspector: Sendable {
         case .needMore: return .needMore
         case .head(let head):
             client = .http(reader, tunnel: head.isConnect ? nil : head.upgrade)
-            let request = InspectedRequest(
-                method: head.method(in: bytes), authority: head.authority(in: bytes), path: head.path(in: bytes),
-                query: head.query(in: bytes))
-            return .step(.request(request), byteCount: head.byteCount, isBody: false)
+            return .step(
+                .request(InspectedRequest(head, in: bytes, readsFields: readsFields)), byteCount: head.byteCount,
+                isBody: false)
         case .framing(let byteCount, _): return .step(nil, byteCount: byteCount, isBody: false)
         case .body(let byteCount, _): return .step(nil, byteCount: byteCount, isBody: true)
         case .tunnel:
@@ -344,10 +362,22 @@ public struct StreamInspector: Sendable {
                 return .step(nil, byteCount: 0, isBody: true)
             case .http2 where tunnel.contains(.http2): return enter(.h2c)
             case .http2, .tls, .unknown:
-                if tunnel.contains(.webSocket) { return enter(.websocket) }
-                client = .finished
-                return .opaque
+                guard tunnel.contains(.webSocket) else { return enter(.unknown) }
+                guard let isFrame = Self.isWebSocketFrame(bytes) else { return .needMore }
+                return enter(isFrame ? .websocket : .unknown)
             }
         }
+    }
+
+    /// Whether a client's frame begins here (RFC 6455 §5.2): a data or control frame that begins a message, masked. Nil where
+    /// more bytes are needed. No server takes these bytes for a request: whether it agreed to the upgrade need not be known.
+    private static func isWebSocketFrame(_ bytes: RawSpan) -> Bool? {
+        guard bytes.byteCount >= 2 else { return nil }
+        let first = bytes.byte(at: 0)
+        // RSV1 is permessage-deflate's, on whole messages or first fragments (RFC 7692 §6).
+        guard [1, 2, 8, 9, 10].contains(first & 0x0F), first & 0x30 == 0, bytes.byte(at: 1) & 0x80 != 0 else {
+            return false
+        }
+        return first & 0x08 == 0 || first & 0xC0 == 0x80
     }
 }

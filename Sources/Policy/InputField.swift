@@ -24,6 +24,11 @@ enum InputField: UInt8, CaseIterable {
     case query
     case url
     case headers
+    case protocolLayers
+    case questionName
+    case questionType
+    case databaseUser
+    case databaseName
 
     /// The keys that lead from `input` to the fact, outermost first.
     var keys: [String] { Self.keysByField[self] ?? [] }
@@ -55,6 +60,11 @@ enum InputField: UInt8, CaseIterable {
         case .query: input.request?.query.map { .text($0) }
         case .url: input.request?.url.map { .text($0) }
         case .headers: input.request.map { .table($0.headers) }
+        case .protocolLayers: input.protocol?.layers.map { .list($0) }
+        case .questionName: input.question.map { .text($0.name) }
+        case .questionType: input.question.map { .text($0.type) }
+        case .databaseUser: input.database.map { .text($0.user) }
+        case .databaseName: input.database?.name.map { .text($0) }
         }
     }
 }
@@ -190,6 +200,7 @@ extension HostSource {
         case .h2Authority: 2
         case .dnsBinding: 3
         case .dnsQuestion: 4
+        case .socks: 5
         }
     }
 }

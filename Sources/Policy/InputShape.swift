@@ -12,7 +12,11 @@ struct InputShape {
 
     static let root = InputShape(
         facts: [("time", .time), ("stage", .stage)],
-        objects: [("agent", agent), ("destination", destination), ("protocol", protocolShape), ("request", request)])
+        objects: [
+            ("agent", agent), ("destination", destination), ("protocol", protocolShape), ("request", request),
+            ("question", InputShape(facts: [("name", .questionName), ("type", .questionType)], objects: [])),
+            ("database", InputShape(facts: [("user", .databaseUser), ("name", .databaseName)], objects: [])),
+        ])
 
     private static let agent = InputShape(
         facts: [("id", .agentID), ("labels", .agentLabels)],
@@ -26,7 +30,7 @@ struct InputShape {
 
     private static let protocolShape = InputShape(
         facts: [
-            ("name", .protocolName), ("version", .protocolVersion), ("alpn", .alpn),
+            ("name", .protocolName), ("layers", .protocolLayers), ("version", .protocolVersion), ("alpn", .alpn),
             ("encrypted_client_hello", .encryptedClientHello), ("ja4", .ja4),
         ], objects: [])
 

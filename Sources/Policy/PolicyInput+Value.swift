@@ -45,12 +45,14 @@ extension PolicyInput {
         if let name = try facts.value(.protocolName, as: .text) {
             var found = ProtocolFacts(name: name)
             found.version = try facts.value(.protocolVersion, as: .text)
+            found.layers = try facts.value(.protocolLayers, as: .list)
             found.alpn = try facts.value(.alpn, as: .list)
             found.encryptedClientHello = try facts.value(.encryptedClientHello, as: .boolean)
             found.ja4 = try facts.value(.ja4, as: .text)
             self.protocol = found
         } else {
-            try facts.rejectOrphans([.protocolVersion, .alpn, .encryptedClientHello, .ja4], without: .protocolName)
+            try facts.rejectOrphans(
+                [.protocolLayers, .protocolVersion, .alpn, .encryptedClientHello, .ja4], without: .protocolName)
         }
         if let method = try facts.value(.method, as: .text) {
             request = RequestFacts(
@@ -58,6 +60,16 @@ extension PolicyInput {
                 url: try facts.value(.url, as: .text), headers: try facts.value(.headers, as: .table) ?? [:])
         } else {
             try facts.rejectOrphans([.path, .query, .url, .headers], without: .method)
+        }
+        if let name = try facts.value(.questionName, as: .text) {
+            question = QuestionFacts(name: name, type: try facts.required(.questionType, as: .text))
+        } else {
+            try facts.rejectOrphans([.questionType], without: .questionName)
+        }
+        if let user = try facts.value(.databaseUser, as: .text) {
+            database = DatabaseFacts(user: user, name: try facts.value(.databaseName, as: .text))
+        } else {
+            try facts.rejectOrphans([.databaseName], without: .databaseUser)
         }
     }
 }

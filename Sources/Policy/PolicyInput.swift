@@ -31,6 +31,8 @@ public enum HostSource: String, Hashable, Sendable {
     case dnsBinding = "dns_binding"
     /// A DNS question.
     case dnsQuestion = "dns_question"
+    /// A SOCKS request.
+    case socks
 }
 
 /// The facts of one decision. Becomes `input`; a fact that is nil is an absent key.
@@ -57,8 +59,12 @@ public struct PolicyInput: Sendable {
     public var transport: TransportProtocol
     /// What the first bytes are, when known.
     public var `protocol`: ProtocolFacts?
-    /// The HTTP request, at stage `request`.
+    /// The request, at stage `request`.
     public var request: RequestFacts?
+    /// The DNS question, at stage `resolve`.
+    public var question: QuestionFacts?
+    /// Who logs in to which database, where that is said in the clear.
+    public var database: DatabaseFacts?
 
     /// The facts that every stage has; the rest is set afterwards.
     public init(
@@ -75,8 +81,10 @@ public struct PolicyInput: Sendable {
 
 /// `input.protocol`.
 public struct ProtocolFacts: Hashable, Sendable {
-    /// `tls`, `http`, `dns`.
+    /// What is spoken, the innermost: `tls`, `quic`, `http`, `h2c`, `dns`, `postgres`, `ssh`, ..., `unknown`.
     public var name: String
+    /// What it is carried in and itself, outermost first, where it is not alone: TLS after STARTTLS, a stream in a tunnel.
+    public var layers: [String]?
     /// The highest version offered: `1.3`, `1.2`; `1.1` or `1.0` for HTTP.
     public var version: String?
     /// The ALPN names offered, in order; nil where the extension is absent.
@@ -88,6 +96,34 @@ public struct ProtocolFacts: Hashable, Sendable {
 
     /// A protocol by its name.
     public init(name: String) {
+        self.name = name
+    }
+}
+
+/// `input.question`.
+public struct QuestionFacts: Hashable, Sendable {
+    /// The name in lower case without its trailing dot; `.` is the root. Bytes other than visible ASCII are `\DDD`.
+    public var name: String
+    /// The record type's mnemonic, or `TYPE` and its number.
+    public var type: String
+
+    /// A question from its parts.
+    public init(name: String, type: String) {
+        self.name = name
+        self.type = type
+    }
+}
+
+/// `input.database`.
+public struct DatabaseFacts: Hashable, Sendable {
+    /// The role or account.
+    public var user: String
+    /// The database or schema; nil where none is named.
+    public var name: String?
+
+    /// A login from its parts.
+    public init(user: String, name: String?) {
+        self.user = user
         self.name = name
     }
 }

@@ -105,6 +105,7 @@ struct ExplainedInput: Encodable {
 
     struct ProtocolFacts: Encodable {
         let name: String
+        let layers: [String]?
         let version: String?
         let alpn: [String]?
         let encryptedClientHello: Bool?
@@ -116,12 +117,24 @@ struct ExplainedInput: Encodable {
         let path: String?
     }
 
+    struct Question: Encodable {
+        let name: String
+        let type: String?
+    }
+
+    struct Database: Encodable {
+        let user: String
+        let name: String?
+    }
+
     let time: String?
     let stage: String?
     let agent: Agent?
     let destination: Destination?
     let `protocol`: ProtocolFacts?
     let request: Request?
+    let question: Question?
+    let database: Database?
 
     init(_ entry: JournalEntry) {
         time = entry[.time]
@@ -138,10 +151,16 @@ struct ExplainedInput: Encodable {
         }
         `protocol` = entry[.protocol].map { name in
             ProtocolFacts(
-                name: name, version: entry[.protocolVersion],
-                alpn: entry[.alpn].map { $0.split(separator: ",").map { String($0) } },
+                name: name, layers: entry[.protocolLayers].map(Self.list), version: entry[.protocolVersion],
+                alpn: entry[.alpn].map(Self.list),
                 encryptedClientHello: entry[.encryptedClientHello].map { $0 == "true" }, ja4: entry[.ja4])
         }
         request = entry[.method].map { Request(method: $0, path: entry[.path]) }
+        question = entry[.question].map { Question(name: $0, type: entry[.questionType]) }
+        database = entry[.databaseUser].map { Database(user: $0, name: entry[.database]) }
+    }
+
+    private static func list(_ text: String) -> [String] {
+        text.split(separator: ",").map { String($0) }
     }
 }

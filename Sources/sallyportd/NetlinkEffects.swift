@@ -84,6 +84,7 @@ struct NetlinkEffects: EnforcementEffects, ~Copyable {
         case .undecided: nil
         case .allowed: packet.mark & ~mask | allowedBit
         case .refused: packet.mark & ~mask | refusedBit
+        case .refusedAlone: packet.mark & ~mask | allowedBit | refusedBit
         }
     }
 }

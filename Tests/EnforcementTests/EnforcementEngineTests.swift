@@ -145,9 +145,10 @@ import Testing
     @Test(
         "refuses what it does not understand",
         arguments: [
-            ("SSH-2.0-OpenSSH_9.2\r\n", Reason.unknownProtocol), ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", .unknownProtocol),
+            ("SSH-2.0-OpenSSH_9.2\r\n", Reason.policy), ("hello there\r\n", .unknownProtocol),
             ("GET / HTTP/1.1\r\nHost: good.example\r\nHost: good.example\r\n\r\n", .parseError),
-            ("CONNECT good.example:443 HTTP/1.1\r\nHost: good.example:443\r\n\r\n", .unknownProtocol),
+            ("CONNECT bad.example:443 HTTP/1.1\r\nHost: bad.example:443\r\n\r\n", .policy),
+            ("GET / HTTP/1.0\r\n\r\n", .noName),
         ])
     func notUnderstood(text: String, reason: Reason) throws {
         var bench = try Bench()
@@ -254,16 +255,6 @@ import Testing
         #expect(bench.send(client.say(Messages.secondFlight), hook: .forward) == .accept(.allowed))
     }
 
-    @Test("passes DNS to the resolvers of the configuration and refuses every other datagram")
-    func datagrams() throws {
-        var bench = try Bench()
-        #expect(bench.send(Client.datagram(to: 53)) == .accept(.undecided))
-        #expect(bench.send(Client.datagram(to: 53)) == .accept(.undecided))
-        #expect(bench.effects.outcomes.count == 1)
-        #expect(bench.send(Client.datagram(to: 443)) == .accept(.refused))
-        #expect(bench.effects.outcomes.last?.decision.reason == .unknownProtocol)
-    }
-
     @Test("answers an outsider only where listen: says so")
     func inbound() throws {
         let prefix = try #require(IPPrefix("198.18.0.1"))
@@ -314,15 +305,5 @@ extension FiveTuple {
         FiveTuple(
             source: source, sourcePort: port, destination: destination, destinationPort: destinationPort,
             transport: transport)
-    }
-}
-
-extension Client {
-    /// A UDP datagram of four bytes from the client to the server, without a checksum.
-    static func datagram(to port: UInt16) -> [UInt8] {
-        [
-            0x45, 0, 0, 32, 0, 0, 0, 0, 64, 17, 0, 0, 198, 18, 0, 2, 198, 18, 0, 1, 0x9C, 0x40, UInt8(port >> 8),
-            UInt8(port & 255), 0, 12, 0, 0, 1, 2, 3, 4,
-        ]
     }
 }

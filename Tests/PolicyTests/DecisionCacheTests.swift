@@ -87,6 +87,9 @@ import Testing
             input.protocol?.encryptedClientHello = false
             input.protocol?.ja4 = "t13"
             input.request = RequestFacts(method: "GET", path: "/", query: "q", url: "http://a/", headers: ["a": "b"])
+            input.protocol?.layers = ["smtp", "tls"]
+            input.question = QuestionFacts(name: "a.example", type: "A")
+            input.database = DatabaseFacts(user: "app", name: "orders")
         }
         var cache = DecisionCache(capacity: 8, hashMask: 0)
         cache.remember(yes, for: full, reading: InputFieldSet(field))
@@ -112,6 +115,11 @@ import Testing
         case .query: full.request?.query = ""
         case .url: full.request?.url = "http://b/"
         case .headers: full.request?.headers = ["a": "c"]
+        case .protocolLayers: full.protocol?.layers = ["imap", "tls"]
+        case .questionName: full.question?.name = "b.example"
+        case .questionType: full.question?.type = "TXT"
+        case .databaseUser: full.database?.user = "root"
+        case .databaseName: full.database?.name = nil
         }
         #expect(cache.decision(for: full) == nil)
     }

@@ -19,6 +19,7 @@ import Testing
         input.host = "api.example.com"
         input.hostSource = .httpHost
         var facts = ProtocolFacts(name: "tls")
+        facts.layers = ["smtp", "tls"]
         facts.version = "1.3"
         facts.alpn = ["h2", "http/1.1"]
         facts.encryptedClientHello = false
@@ -27,14 +28,19 @@ import Testing
         input.request = RequestFacts(
             method: "GET", path: "/v1/items", query: "a=b", url: "http://api.example.com/v1/items?a=b",
             headers: ["user-agent": "curl"])
+        input.question = QuestionFacts(name: "api.example.com", type: "AAAA")
+        input.database = DatabaseFacts(user: "app", name: "orders")
         return input
     }
 
     private let json = """
         {"agent":{"id":"research-bot","labels":{"team":"growth"},"process":{"cgroup":"/sallyport.slice/x","uid":1001}},\
+        "database":{"name":"orders","user":"app"},\
         "destination":{"address":"203.0.113.7","host":"api.example.com","host_source":"http_host","port":443,\
         "transport":"tcp"},\
-        "protocol":{"alpn":["h2","http/1.1"],"encrypted_client_hello":false,"ja4":"t13d","name":"tls","version":"1.3"},\
+        "protocol":{"alpn":["h2","http/1.1"],"encrypted_client_hello":false,"ja4":"t13d",\
+        "layers":["smtp","tls"],"name":"tls","version":"1.3"},\
+        "question":{"name":"api.example.com","type":"AAAA"},\
         "request":{"headers":{"user-agent":"curl"},"method":"GET","path":"/v1/items","query":"a=b",\
         "url":"http://api.example.com/v1/items?a=b"},"stage":"request","time":"2026-01-01T00:00:00Z"}
         """
@@ -73,6 +79,8 @@ import Testing
             (#""alpn":["h2","http/1.1"]"#, #""alpn":["h2",1]"#, "input.protocol.alpn: expected a list of texts"),
             (#""name":"tls","#, "", "input.protocol.name: missing"),
             (#""method":"GET","#, "", "input.request.method: missing"),
+            (#","type":"AAAA""#, "", "input.question.type: missing"),
+            (#","user":"app""#, "", "input.database.user: missing"),
             (#""ja4""#, #""ja5""#, "input.protocol.ja5: no such fact"),
             (#""team":"growth""#, #""team":1"#, "input.agent.labels: expected an object of texts"),
             (#"{"cgroup":"/sallyport.slice/x","uid":1001}"#, "5", "input.agent.process: expected an object"),

@@ -1,4 +1,5 @@
 import Octets
+import QUICPacketBuilding
 import Testing
 
 @testable import WireProtocols

@@ -41,6 +41,9 @@ public struct HTTP2FrameReader: Hashable, Sendable, BitwiseCopyable {
     private var openBlock: UInt32 = 0
     private var blockByteCount: UInt32 = 0
 
+    /// Bytes of a frame's payload that are still to come and name nothing: of DATA, SETTINGS and the like.
+    public var remainingPayloadByteCount: Int { Int(remaining) }
+
     /// A reader at the beginning of a connection.
     public init() {
         phase = .preface

@@ -59,12 +59,15 @@ public struct QUICInitialReader: Sendable {
             let rest = datagram.extracting(position..<datagram.byteCount)
             // A short header packet takes the rest; so does padding behind the last packet.
             guard QUICLongHeader.isLong(rest), let header = try? QUICLongHeader(parsing: rest) else {
-                if position == 0 { reading.noiseCount += 1 }
+                if position == 0 || QUICLongHeader.isLong(rest) { reading.noiseCount += 1 }
                 break
             }
             position += header.byteCount
-            // RFC 9000 §12.2: packets of one datagram have one destination; receivers drop others.
-            if let first, first != header.destination { break }
+            // RFC 9000 §12.2: packets of one datagram have one destination; receivers should drop others.
+            if let first, first != header.destination {
+                reading.noiseCount += 1
+                break
+            }
             first = header.destination
             switch header.type {
             case .initial:

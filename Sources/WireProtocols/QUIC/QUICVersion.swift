@@ -44,7 +44,7 @@ public struct QUICVersion: RawRepresentable, Hashable, Sendable, BitwiseCopyable
     }
 
     /// The salt from which Initial secrets are derived; nil for a version that is not known.
-    var salt: QUICSalt? {
+    package var salt: QUICSalt? {
         switch rawValue {
         case 1, 0xFF00_0021...0xFF00_0022: .v1
         case 0x6B33_43CF: .v2
@@ -59,8 +59,8 @@ public struct QUICVersion: RawRepresentable, Hashable, Sendable, BitwiseCopyable
 }
 
 /// The salts of RFC 9001 §5.2, RFC 9369 §3.3.1 and draft-ietf-quic-tls-29 §5.2.
-struct QUICSalt: BitwiseCopyable {
-    let bytes: InlineArray<20, UInt8>
+package struct QUICSalt: BitwiseCopyable {
+    package let bytes: InlineArray<20, UInt8>
 
     static let v1 = QUICSalt(bytes: [
         0x38, 0x76, 0x2C, 0xF7, 0xF5, 0x59, 0x34, 0xB3, 0x4D, 0x17, 0x9A, 0xE6, 0xA4, 0xC8, 0x0C, 0xAD, 0xCC, 0xBB,

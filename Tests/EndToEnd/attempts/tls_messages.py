@@ -110,7 +110,7 @@ def not_tls(t):
         "an empty handshake record first": (hello.record(b"") + hello.client_hello(name), {"parse_error"}),
         "an alert inside the ClientHello": (_interrupted(name), {"parse_error"}),
         "a ServerHello": (b"\x16\x03\x03" + hello.vector(2, b"\x02" + hello.handshake(name)[1:]), {"parse_error"}),
-        "HTTP/2 without TLS": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9), {"unknown_protocol"}),
+        "HTTP/2 without TLS": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9), {"parse_error"}),
     }
     for what, (data, reasons) in variants.items():
         t.title_of(what)
@@ -143,7 +143,7 @@ def ssh(t):
         except OSError as error:
             return streams.ending_of(error, received)
 
-    t.refused(target, t.place.call(talk), "unknown_protocol")
+    t.refused(target, t.place.call(talk), "policy")
 
 
 @attempt("B15", "after a HelloRetryRequest a ClientHello with another name is refused")

@@ -28,6 +28,21 @@ decision := {"allow": true, "rule": "lab.direct"} if {
 	input.destination.address in data.lab.direct
 }
 
+# A question is allowed by the name that is asked for.
+decision := {"allow": true, "rule": "lab.questions"} if {
+	input.stage == "resolve"
+	named
+	input.question.type in {"A", "AAAA"}
+}
+
+# What names nobody is allowed by its protocol, at the one server where the lab's servers are.
+decision := {"allow": true, "rule": "lab.unnamed"} if {
+	input.stage == "hello"
+	not input.destination.host
+	not input.destination.address in data.lab.direct
+	input.protocol.name in data.lab.unnamed
+}
+
 blocked if input.destination.address in data.lab.blocked
 
 named if input.destination.host in data.lab.names

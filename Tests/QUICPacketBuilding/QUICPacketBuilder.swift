@@ -1,23 +1,36 @@
 import CLibcrypto
 import CQUICSealer
 import Octets
-
-@testable import WireProtocols
+public import WireProtocols
 
 /// Writes protected Initial packets for tests, right ones by default and wrong ones by its knobs.
-struct QUICPacketBuilder {
-    var version = QUICVersion.v1
-    var destination: [UInt8] = [1, 2, 3, 4, 5, 6, 7, 8]
-    var source: [UInt8] = [9, 9]
-    var token: [UInt8] = []
-    var packetNumber: UInt32 = 0
-    var packetNumberByteCount = 2
+public struct QUICPacketBuilder {
+    /// The version.
+    public var version = QUICVersion.v1
+    /// The destination id.
+    public var destination: [UInt8] = [1, 2, 3, 4, 5, 6, 7, 8]
+    /// The source id.
+    public var source: [UInt8] = [9, 9]
+    /// The token.
+    public var token: [UInt8] = []
+    /// The packet number.
+    public var packetNumber: UInt32 = 0
+    /// In how many bytes it is written.
+    public var packetNumberByteCount = 2
     /// The id that the keys come from; the destination unless something else is said.
-    var keyID: [UInt8]?
-    var firstByteFlips: UInt8 = 0
-    var paddedByteCount = 1200
+    public var keyID: [UInt8]?
+    /// Bits of the first byte that are turned over.
+    public var firstByteFlips: UInt8 = 0
+    /// The datagram's least size.
+    public var paddedByteCount = 1200
 
-    static func variableLength(_ value: Int) -> [UInt8] {
+    /// A packet of version 1 with the first packet number.
+    public init(version: QUICVersion = .v1) {
+        self.version = version
+    }
+
+    /// A number as QUIC writes it (RFC 9000 §16).
+    public static func variableLength(_ value: Int) -> [UInt8] {
         value < 64
             ? [UInt8(value)]
             : value < 16384
@@ -26,12 +39,12 @@ struct QUICPacketBuilder {
     }
 
     /// A CRYPTO frame.
-    static func crypto(_ content: [UInt8], at offset: Int) -> [UInt8] {
+    public static func crypto(_ content: [UInt8], at offset: Int) -> [UInt8] {
         [6] + variableLength(offset) + variableLength(content.count) + content
     }
 
     /// The packet with these frames, padded to a whole datagram.
-    func packet(_ frames: [UInt8]) -> [UInt8] {
+    public func packet(_ frames: [UInt8]) -> [UInt8] {
         let typeBits: UInt8 = version == .v2 ? 0x10 : 0
         let first = 0xC0 | typeBits | UInt8(packetNumberByteCount - 1)
         let number = (0..<packetNumberByteCount).map {

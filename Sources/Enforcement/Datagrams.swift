@@ -1,0 +1,276 @@
+import Flow
+import FlowInspection
+import Identity
+import Octets
+import PacketHeaders
+import Policy
+import WireProtocols
+
+/// UDP: DNS to the resolvers of the configuration, question by question; QUIC, connection by connection; nothing else.
+///
+/// Every datagram comes here, there is no fast path: another socket may get the same addresses and ports, and each Initial
+/// packet may open another connection. What goes on leaves with our copy.
+extension EnforcementEngine where Resolver: ~Copyable {
+    /// One UDP datagram of a confined flow, in either direction.
+    mutating func handleUDP<Effects: EnforcementEffects & ~Copyable>(
+        _ arrival: Arrival, _ bytes: RawSpan, effects: inout Effects
+    ) {
+        let tuple = arrival.packet.flow
+        if !isFromAgent(arrival) {
+            handleUDPTowardsAgent(arrival, effects: &effects)
+            return
+        }
+        let payload = bytes.extracting(arrival.packet.payload)
+        if let slot = flows.find(tuple.reversed), flows[slot].isInbound {
+            flows.move(slot, to: .decided)
+            effects.accept(arrival.facts.reference, mark: .undecided)
+            return
+        }
+        if let slot = flows.find(tuple) {
+            guard flows[slot].phase != .refused else {
+                flows.move(slot, to: .decided)
+                effects.accept(arrival.facts.reference, mark: .refused)
+                return
+            }
+            // A question or a new connection is its sender's, whoever sent from these addresses and ports before.
+            let opens = flows[slot].isToResolver || QUICLongHeader.isLong(payload)
+            if !opens || arrival.facts.hook != .output || isSameSender(slot, arrival) {
+                judgeDatagram(slot, arrival, bytes, payload, effects: &effects)
+                return
+            }
+            dropHeld(slot, effects: &effects)
+            forget(slot)
+        }
+        if let slot = openDatagramFlow(arrival, effects: &effects) {
+            judgeDatagram(slot, arrival, bytes, payload, effects: &effects)
+        }
+    }
+
+    /// A datagram towards a forwarded agent: an answer to its own, or an outsider's.
+    private mutating func handleUDPTowardsAgent<Effects: EnforcementEffects & ~Copyable>(
+        _ arrival: Arrival, effects: inout Effects
+    ) {
+        let tuple = arrival.packet.flow
+        if let slot = flows.find(tuple.reversed), flows[slot].phase != .refused, !flows[slot].isInbound {
+            effects.accept(arrival.facts.reference, mark: .undecided)
+        } else if let slot = flows.find(tuple), flows[slot].isInbound {
+            effects.accept(arrival.facts.reference, mark: .undecided)
+        } else {
+            decideInbound(
+                arrival, nil, identity: identify(towards: arrival), opener: tuple, effects: &effects)
+        }
+    }
+
+    private mutating func isSameSender(_ slot: FlowSlot, _ arrival: Arrival) -> Bool {
+        let identity = identify(arrival, local: arrival.packet.flow)
+        let state = flows[slot]
+        return identity.identification.agent?.rawValue == state.agent && identity.inode == state.inode
+    }
+
+    /// The first datagram of a flow: who sends it, and may it go there at all? Returns the flow's slot, or nil after a refusal.
+    private mutating func openDatagramFlow<Effects: EnforcementEffects & ~Copyable>(
+        _ arrival: Arrival, effects: inout Effects
+    ) -> FlowSlot? {
+        let tuple = arrival.packet.flow
+        let identity = identify(arrival, local: tuple)
+        guard let agent = identity.identification.agent else {
+            refuse(arrival, nil, identity: identity, Refusal(.noIdentity, text: describe(identity)), effects: &effects)
+            return nil
+        }
+        var state = FlowState()
+        state.isDatagram = true
+        state.isForwarded = arrival.facts.hook != .output
+        state.agent = agent.rawValue
+        state.uid = identity.uid ?? .max
+        state.cgroup = identity.cgroup?.rawValue ?? 0
+        state.inode = identity.inode
+        if isResolver(tuple) {
+            state.isToResolver = true
+            state.phase = .requests
+        } else if isListed(agent, tuple.reversed) {
+            decideInbound(arrival, nil, identity: identity, opener: tuple.reversed, effects: &effects)
+            return nil
+        } else {
+            let input = makeInput(.connect, tuple, state, clock: arrival.clock)
+            let decision = session.decide(input)
+            guard decision.allow else {
+                refuse(arrival, nil, identity: identity, Refusal(decision, input: input), effects: &effects)
+                return nil
+            }
+        }
+        guard let slot = remember(tuple, state, clock: arrival.clock) else {
+            refuse(
+                arrival, nil, identity: identity,
+                Refusal(.tableFull, text: "the flow table has no room for another flow of this agent"),
+                effects: &effects)
+            return nil
+        }
+        return slot
+    }
+
+    private mutating func judgeDatagram<Effects: EnforcementEffects & ~Copyable>(
+        _ slot: FlowSlot, _ arrival: Arrival, _ bytes: RawSpan, _ payload: RawSpan, effects: inout Effects
+    ) {
+        if flows[slot].isToResolver {
+            judgeQuestion(slot, arrival, bytes, payload, effects: &effects)
+        } else {
+            judgeQUIC(slot, arrival, bytes, payload, effects: &effects)
+        }
+    }
+
+    /// A datagram to a resolver: exactly one question, which policy decides. A refusal is of this datagram alone: the sender
+    /// asks its other questions from the same socket.
+    private mutating func judgeQuestion<Effects: EnforcementEffects & ~Copyable>(
+        _ slot: FlowSlot, _ arrival: Arrival, _ bytes: RawSpan, _ payload: RawSpan, effects: inout Effects
+    ) {
+        flows.move(slot, to: .decided)
+        var input = makeInput(.resolve, arrival.packet.flow, flows[slot], clock: arrival.clock)
+        input.protocol = ProtocolFacts(name: ApplicationProtocol.dns.rawValue)
+        var refusal: Refusal?
+        do throws(WireError) {
+            refusal = Self.refusal(of: try DNSMessage(parsing: payload), &input)
+        } catch {
+            if let question = DNSMessage.question(ofCut: payload) {
+                input.question = QuestionFacts(name: question.name.description, type: question.type.description)
+            }
+            refusal = Refusal(.parseError, Self.text(of: error), input)
+        }
+        let decision = refusal?.decision ?? decide(input)
+        report(input, decision, arrival.packet.flow, arrival.clock, inode: flows[slot].inode, effects: &effects)
+        if decision.allow {
+            acceptCopy(arrival, bytes, dropping: 0, mark: .undecided, effects: &effects)
+        } else {
+            effects.accept(arrival.facts.reference, mark: .refusedAlone)
+        }
+    }
+
+    private mutating func judgeQUIC<Effects: EnforcementEffects & ~Copyable>(
+        _ slot: FlowSlot, _ arrival: Arrival, _ bytes: RawSpan, _ payload: RawSpan, effects: inout Effects
+    ) {
+        guard var inspection = takeDatagramInspection(slot, clock: arrival.clock) else {
+            counters.full &+= 1
+            refuse(
+                slot, arrival, nil,
+                Refusal(.tableFull, text: "too many UDP flows are being read"), effects: &effects)
+            return
+        }
+        // Facts of a datagram that opens nothing are none: no memory is taken for it.
+        var facts: [InspectionFact] = []
+        let content: DatagramContent
+        do throws(WireError) {
+            content = try inspection.inspector.read(payload, scratch: &inspectionScratch) { facts.append($0) }
+        } catch {
+            datagramInspections.put(flows[slot].inspection, inspection)
+            let input = input(slot, inspection.inspector.application, arrival)
+            refuse(slot, arrival, nil, Refusal(.parseError, Self.text(of: error), input), effects: &effects)
+            return
+        }
+        let application = inspection.inspector.application
+        datagramInspections.put(flows[slot].inspection, inspection)
+        for fact in facts {
+            if let refusal = judge(fact, slot, application, arrival, effects: &effects) {
+                refuse(slot, arrival, nil, refusal, effects: &effects)
+                return
+            }
+        }
+        switch content {
+        case .read: release(slot, arrival, bytes, effects: &effects)
+        case .waiting: hold(slot, arrival, bytes, effects: &effects)
+        case .noise:
+            counters.noise &+= 1
+            guard application != nil else {
+                let input = input(slot, nil, arrival)
+                refuse(
+                    slot, arrival, nil, Refusal(.unknownProtocol, Self.datagramText, input), effects: &effects)
+                return
+            }
+            effects.drop(arrival.facts.reference)
+        }
+    }
+
+    /// Takes in one thing that a datagram said. Returns why the flow is refused, or nil.
+    private mutating func judge<Effects: EnforcementEffects & ~Copyable>(
+        _ fact: InspectionFact, _ slot: FlowSlot, _ application: ApplicationProtocol?, _ arrival: Arrival,
+        effects: inout Effects
+    ) -> Refusal? {
+        var input = input(slot, application, arrival)
+        switch fact {
+        case .speaks(.quic): return nil
+        case .speaks: return Refusal(.unknownProtocol, Self.datagramText, input)
+        case .unknownVersion(let version):
+            input.protocol?.version = version.description
+            return Refusal(.quicVersion, "QUIC version \(version) is not read", input)
+        case .hello(let hello, _):
+            input.host = hello.host?.description
+            input.hostSource = hello.host == nil ? nil : .sni
+            input.protocol?.take(hello)
+            let decision = decide(input)
+            guard decision.allow else { return Refusal(decision, input: input) }
+            report(input, decision, arrival.packet.flow, arrival.clock, inode: flows[slot].inode, effects: &effects)
+            return nil
+        case .dns, .question, .request, .login, .software, .proxyRequest:
+            return Refusal(.unknownProtocol, Self.datagramText, input)
+        }
+    }
+
+    /// Lets a datagram go on, and those that were held before it.
+    private mutating func release<Effects: EnforcementEffects & ~Copyable>(
+        _ slot: FlowSlot, _ arrival: Arrival, _ bytes: RawSpan, effects: inout Effects
+    ) {
+        for packet in takeHeld(slot) {
+            effects.accept(packet.reference, mark: .undecided, bytes: packet.bytes.span.bytes)
+        }
+        flows[slot].phase = .requests
+        flows.move(slot, to: .live, deadline: arrival.clock.monotonic &+ Self.idleNanoseconds)
+        acceptCopy(arrival, bytes, dropping: 0, mark: .undecided, effects: &effects)
+    }
+
+    /// Holds a datagram until a ClientHello is whole. Past the bound it is dropped: QUIC sends again.
+    private mutating func hold<Effects: EnforcementEffects & ~Copyable>(
+        _ slot: FlowSlot, _ arrival: Arrival, _ bytes: RawSpan, effects: inout Effects
+    ) {
+        if flows.list(of: slot) != .reading {
+            flows[slot].phase = .reading
+            flows.move(slot, to: .reading, deadline: arrival.clock.monotonic &+ limits.heldNanoseconds)
+        }
+        var held = takeHeld(slot)
+        if held.count < limits.heldDatagramCount {
+            counters.held &+= 1
+            let count = copy(arrival, bytes, dropping: 0)
+            held.append(HeldPacket(reference: arrival.facts.reference, bytes: Array(scratch[..<count]), end: 0))
+        } else {
+            counters.deferred &+= 1
+            effects.drop(arrival.facts.reference)
+        }
+        datagramInspections.keep(held, for: flows[slot].inspection)
+    }
+
+    private mutating func dropHeld<Effects: EnforcementEffects & ~Copyable>(
+        _ slot: FlowSlot, effects: inout Effects
+    ) {
+        for packet in takeHeld(slot) { effects.drop(packet.reference) }
+    }
+
+    private mutating func takeDatagramInspection(_ slot: FlowSlot, clock: ClockReading) -> DatagramInspection? {
+        if let inspection = datagramInspections.take(flows[slot].inspection) { return inspection }
+        let flow = flows.key(of: slot)
+        for _ in 0..<2 {
+            let fresh = DatagramInspection(
+                inspector: DatagramInspector(sourcePort: flow.sourcePort, destinationPort: flow.destinationPort))
+            if let index = datagramInspections.acquire(fresh) {
+                flows[slot].inspection = index
+                return datagramInspections.take(index)
+            }
+            guard reclaim(clock: clock) else { break }
+        }
+        return nil
+    }
+
+    private func input(_ slot: FlowSlot, _ application: ApplicationProtocol?, _ arrival: Arrival) -> PolicyInput {
+        var input = makeInput(.hello, arrival.packet.flow, flows[slot], clock: arrival.clock)
+        input.protocol = ProtocolFacts(name: (application ?? .unknown).rawValue)
+        return input
+    }
+
+    private static var datagramText: String { "UDP other than DNS to a configured resolver and QUIC is not read" }
+}
