@@ -133,7 +133,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
             if let question = DNSMessage.question(ofCut: payload) {
                 input.question = QuestionFacts(name: question.name.description, type: question.type.description)
             }
-            refusal = Refusal(.parseError, Self.text(of: error), input)
+            refusal = Refusal(.parseError, error.text, input)
         }
         let decision = refusal?.decision ?? decide(input)
         report(input, decision, arrival.packet.flow, arrival.clock, inode: flows[slot].inode, effects: &effects)
@@ -162,7 +162,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
         } catch {
             datagramInspections.put(flows[slot].inspection, inspection)
             let input = input(slot, inspection.inspector.application, arrival)
-            refuse(slot, arrival, nil, Refusal(.parseError, Self.text(of: error), input), effects: &effects)
+            refuse(slot, arrival, nil, Refusal(.parseError, error.text, input), effects: &effects)
             return
         }
         let application = inspection.inspector.application

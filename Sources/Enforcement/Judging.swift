@@ -108,6 +108,12 @@ extension EnforcementEngine where Resolver: ~Copyable {
         // The request that asked for the upgrade was allowed, at this very server.
         inspection.isAllowed = isUpgrade
         guard application == .unknown else { return nil }
+        // A server that did not make the tunnel may read it as a request.
+        if inspection.tunnel != nil {
+            return Refusal(
+                .unknownProtocol, "what is spoken inside a tunnel is not known",
+                input(.hello, slot, inspection, arrival))
+        }
         return allowLayer(slot, &inspection, arrival, effects: &effects)
     }
 
@@ -278,15 +284,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
     private func refusal(
         _ error: WireError, _ slot: FlowSlot, _ inspection: borrowing Inspection, _ arrival: Arrival
     ) -> Refusal {
-        Refusal(.parseError, Self.text(of: error), input(.hello, slot, inspection, arrival))
-    }
-
-    /// The sentence about a message that breaks a rule of the wire.
-    static func text(of error: WireError) -> String {
-        switch error {
-        case .truncated: "a message ends before its declared length"
-        case .malformed(let reason, let offset): "\(reason) (byte \(offset))"
-        }
+        Refusal(.parseError, error.text, input(.hello, slot, inspection, arrival))
     }
 }
 

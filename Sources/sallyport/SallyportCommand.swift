@@ -22,6 +22,7 @@ struct SallyportCommand: ParsableCommand {
         subcommands: [
             RunCommand.self, StatusCommand.self, AgentsCommand.self, FlowsCommand.self, DecisionsCommand.self,
             ExplainCommand.self, RulesCommand.self, PolicyCommand.self, InspectCommand.self,
+            ReplayCommand.self,
         ])
 
     /// Runs the command and exits. On the main thread, as the only thread: `run` changes what belongs to a thread alone.

@@ -6,8 +6,8 @@ import WireProtocols
 public struct CaptureInspector: ~Copyable {
     /// Why the file could not be read to its end; the flows up to there are reported all the same.
     public private(set) var fileError: String?
-    /// Packets read.
-    public private(set) var packetCount = 0
+    /// The number of the packet that was read last.
+    private var packetCount = 0
 
     private enum Tracker {
         case tcp(ConnectionTracker)
@@ -45,13 +45,9 @@ public struct CaptureInspector: ~Copyable {
     /// Reads a whole file. `progress` is told now and then at which byte the reading is.
     public mutating func read(_ file: RawSpan, progress: (Int) -> Void = { _ in }) {
         do throws(WireError) {
-            var reader = try CaptureReader(file)
-            while let captured = try reader.next() {
-                packetCount += 1
-                if packetCount & 0xFFF == 0 { progress(captured.bytes.lowerBound) }
-                let frame = file.extracting(captured.bytes)
-                guard let offset = captured.link.networkOffset(in: frame), offset < frame.byteCount else { continue }
-                add(frame.extracting(offset..<frame.byteCount), isCut: captured.originalByteCount > frame.byteCount)
+            try CapturedPackets.read(file, progress: progress) { bytes, facts in
+                packetCount = facts.number
+                add(bytes, isCut: facts.isCut)
             }
         } catch {
             fileError = error.text

@@ -301,13 +301,3 @@ struct ConnectionTracker {
     /// Segments with a wrong checksum that are kept until one is right.
     private static let doubtfulLimit = 64
 }
-
-extension WireError {
-    /// The error as a sentence's end.
-    var text: String {
-        switch self {
-        case .truncated: "a message ends before its declared length"
-        case .malformed(let reason, let offset): "\(reason) (byte \(offset))"
-        }
-    }
-}

@@ -1,16 +1,16 @@
 import Octets
-import PacketHeaders
+public import PacketHeaders
 
 /// Puts fragmented packets together (RFC 791 §3.2, RFC 8200 §4.5), within bounds. Fragments that overlap end their packet (RFC 5722).
-struct FragmentAssembler {
-    private struct Key: Hashable {
+public struct FragmentAssembler: Sendable {
+    private struct Key: Hashable, Sendable {
         let source: IPAddress
         let destination: IPAddress
         let transport: TransportProtocol
         let identification: UInt32
     }
 
-    private struct Pieces {
+    private struct Pieces: Sendable {
         var pieces: [(offset: Int, bytes: [UInt8])] = []
         var totalByteCount: Int?
         var header: [UInt8] = []
@@ -19,8 +19,11 @@ struct FragmentAssembler {
     private var packets: [Key: Pieces] = [:]
     private var order: [Key] = []
 
+    /// An assembler without fragments.
+    public init() {}
+
     /// Takes a fragment; the whole packet if it completes one.
-    mutating func add(_ packet: Packet, _ bytes: RawSpan) -> [UInt8]? {
+    public mutating func add(_ packet: Packet, _ bytes: RawSpan) -> [UInt8]? {
         guard case .fragment(let offset, let more) = packet.transport else { return nil }
         let isV4 = packet.flow.source.family == .v4
         let identification: UInt32 =

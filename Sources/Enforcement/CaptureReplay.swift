@@ -1,0 +1,164 @@
+import FlowInspection
+import Identity
+public import Octets
+public import PacketHeaders
+public import Policy
+
+/// Drives the engine with the packets of a capture file: every flow in it is taken as one that one agent opened.
+///
+/// A flow belongs to the sender of its first packet, or of its SYN. The engine sees what a host sees that forwards an agent's
+/// packets: both directions of a flow until it has a verdict, which the kernel keeps. Fragments are put together as the kernel
+/// does; what its rules drop is not known.
+public struct CaptureReplay: ~Copyable {
+    /// Why the file could not be read to its end; the decisions up to there were given all the same.
+    public private(set) var fileError: String?
+
+    private let agent: Agent
+    private let policy: any PolicyEngine
+    private let resolvers: [IPAddress]?
+
+    /// A replay for `agent`.
+    /// - Parameter resolvers: the DNS resolvers of the configuration; nil for every address that is asked at port 53.
+    public init(agent: String, labels: [String: String], policy: any PolicyEngine, resolvers: [IPAddress]?) {
+        self.agent = Agent(id: agent, labels: labels, selectors: [.interface(name: Self.interface)])
+        self.policy = policy
+        self.resolvers = resolvers
+    }
+
+    /// Reads a whole file and gives `body` each decision. `progress` is told now and then at which byte the reading is.
+    public mutating func read(
+        _ file: RawSpan, progress: (Int) -> Void = { _ in }, _ body: (Outcome) -> Void
+    ) {
+        guard let agents = try? AgentTable([agent]).withInterfaces([Self.interface: Self.agentInterface]) else {
+            return
+        }
+        let snapshot = EnforcementSnapshot(
+            agents: agents, policy: policy, resolvers: resolvers ?? Self.servers(of: file), listen: [], deny: .drop)
+        var engine = EnforcementEngine(
+            snapshot: snapshot, limits: EnforcementLimits(), resolver: NoSockets(), hashKey: (0, 0))
+        var kernel = CapturedKernel()
+        var last: UInt64 = 0
+        do throws(WireError) {
+            try CapturedPackets.read(file, progress: progress) { bytes, facts in
+                // Captures of several interfaces are not quite in order.
+                last = max(last, facts.time)
+                guard !facts.isCut else { return }
+                kernel.take(bytes, ClockReading(monotonic: last, wall: last), &engine, body)
+            }
+        } catch {
+            fileError = error.text
+        }
+        let end = last &+ EnforcementLimits().heldNanoseconds &+ 1
+        kernel.expire(ClockReading(monotonic: end, wall: last), &engine, body)
+    }
+
+    /// The addresses that are asked at port 53 in a capture.
+    private static func servers(of file: RawSpan) -> [IPAddress] {
+        var found: Set<IPAddress> = []
+        // A file that ends early is told of by the reading that follows.
+        try? CapturedPackets.read(file) { bytes, _ in
+            guard let packet = try? Packet(parsing: bytes), packet.flow.destinationPort == 53 else { return }
+            found.insert(packet.flow.destination)
+        }
+        return Array(found)
+    }
+
+    private static let interface = "agent"
+    fileprivate static let agentInterface: UInt32 = 2
+}
+
+/// What the kernel does around the engine: it puts fragments together, knows whose flow a packet is of, and keeps verdicts.
+private struct CapturedKernel {
+    private var fragments = FragmentAssembler()
+    private var openers: Set<FiveTuple> = []
+    private var effects = ReplayEffects()
+    private var packetCount: UInt32 = 0
+
+    mutating func take(
+        _ bytes: RawSpan, _ clock: ClockReading, _ engine: inout EnforcementEngine<NoSockets>,
+        _ body: (Outcome) -> Void
+    ) {
+        guard let packet = try? Packet(parsing: bytes) else { return }
+        if packet.isFragment {
+            if let whole = fragments.add(packet, bytes) { take(whole.span.bytes, clock, &engine, body) }
+            return
+        }
+        expire(clock, &engine, body)
+        let isFromAgent = isFromAgent(packet)
+        let flow = isFromAgent ? packet.flow : packet.flow.reversed
+        guard !effects.decided.contains(flow), isFromAgent || packet.tcp != nil else { return }
+        packetCount &+= 1
+        effects.waiting[packetCount] = flow
+        let facts = PacketFacts(
+            reference: PacketReference(queue: 0, id: packetCount), hook: .forward,
+            inputInterface: isFromAgent ? CaptureReplay.agentInterface : Self.otherInterface,
+            outputInterface: isFromAgent ? Self.otherInterface : CaptureReplay.agentInterface, uid: nil,
+            checksumNotReady: false, isSegmentBatch: false, isTruncated: false, segmentQueue: 0)
+        engine.handle(facts, bytes, clock: clock, effects: &effects)
+        tell(body)
+    }
+
+    /// Lets time run out for what waits.
+    mutating func expire(
+        _ clock: ClockReading, _ engine: inout EnforcementEngine<NoSockets>, _ body: (Outcome) -> Void
+    ) {
+        engine.expire(clock: clock, effects: &effects)
+        tell(body)
+    }
+
+    private mutating func tell(_ body: (Outcome) -> Void) {
+        for outcome in effects.outcomes { body(outcome) }
+        effects.outcomes.removeAll(keepingCapacity: true)
+    }
+
+    private mutating func isFromAgent(_ packet: Packet) -> Bool {
+        let flow = packet.flow
+        if let tcp = packet.tcp, tcp.flags.contains(.syn), !tcp.flags.contains(.ack) {
+            // A verdict belongs to one connection.
+            openers.remove(flow.reversed)
+            openers.insert(flow)
+            effects.decided.remove(flow)
+            return true
+        }
+        if openers.contains(flow.reversed) { return false }
+        openers.insert(flow)
+        return true
+    }
+
+    private static let otherInterface: UInt32 = 3
+}
+
+/// Forwarded flows have no socket.
+private struct NoSockets: SocketOwnerResolving {
+    func owner(of flow: FiveTuple) -> SocketOwner? { nil }
+    func listener(at address: IPAddress, port: UInt16, transport: TransportProtocol) -> SocketOwner? { nil }
+    func path(of cgroup: CgroupID) -> String? { nil }
+    func bytesAcknowledged(on flow: FiveTuple) -> UInt64? { nil }
+}
+
+/// Keeps decisions and what the kernel's marks would say.
+private struct ReplayEffects: EnforcementEffects {
+    var outcomes: [Outcome] = []
+    /// The flows of packets that have no verdict yet.
+    var waiting: [UInt32: FiveTuple] = [:]
+    /// Flows that the kernel passes or refuses by itself.
+    var decided: Set<FiveTuple> = []
+
+    mutating func accept(_ packet: PacketReference, mark: VerdictMark) {
+        guard let flow = waiting.removeValue(forKey: packet.id) else { return }
+        switch mark {
+        case .allowed, .refused: decided.insert(flow)
+        case .undecided, .refusedAlone: break
+        }
+    }
+
+    mutating func accept(_ packet: PacketReference, mark: VerdictMark, bytes: RawSpan) {
+        accept(packet, mark: mark)
+    }
+
+    mutating func drop(_ packet: PacketReference) { waiting[packet.id] = nil }
+    mutating func requeue(_ packet: PacketReference, to queue: UInt16) { waiting[packet.id] = nil }
+    func inject(_ bytes: RawSpan) {}
+    mutating func report(_ outcome: Outcome) { outcomes.append(outcome) }
+    func monotonicNow() -> UInt64 { 0 }
+}
