@@ -58,6 +58,9 @@ def resolved(t):
                                f"https://{target.authority}/named")
         if allowed:
             t.expect(done.returncode == 0 and "uri=/named" in done.stdout, f"curl exit {done.returncode}: {done.stdout[-300:]}")
+        elif not t.unprotected:
+            t.expect(done.returncode == 6, f"curl exit {done.returncode}: the name should not have been resolved")
+            t.wait(lambda: t.lab.journal.records(target.since, VERDICT="deny", STAGE="resolve", HOST=target.name), "a record of the question")
         else:
             t.refused(target, told(done, REFUSED_BY_CURL), "policy", host=target.name)
 

@@ -41,7 +41,10 @@ decision := {"allow": true, "rule": "lab.unnamed"} if {
 	not input.destination.host
 	not input.destination.address in data.lab.direct
 	input.protocol.name in data.lab.unnamed
+	not forbidden_database
 }
+
+forbidden_database if input.database.name in data.lab.forbidden_databases
 
 blocked if input.destination.address in data.lab.blocked
 
