@@ -48,6 +48,8 @@ final class Planner {
     var env: [String: Int32] = [:]
     var fail: Label = 0
     private var slotCount: Int32 = 1
+    /// The most slots that were in use at once in the group that is planned.
+    private var slotPeak: Int32 = 1
     private var labels: [Int32] = []
     private var fixups: [(instruction: Int, label: Label)] = []
 
@@ -176,14 +178,23 @@ final class Planner {
         return Int32(groups.count - 1)
     }
 
+    /// Plans code whose slots are free again behind it, such as one rule of many.
+    func reusingSlots(_ body: () throws(RegoErrors) -> Void) throws(RegoErrors) {
+        let start = slotCount
+        try body()
+        slotPeak = max(slotPeak, slotCount)
+        slotCount = start
+    }
+
     /// Plans the code of a group.
     private func plan(_ number: Int32, _ work: Work) throws(RegoErrors) {
-        let saved = (env, fail, slotCount, labels, fixups)
+        let saved = (env, fail, slotCount, slotPeak, labels, fixups)
         let savedRule = currentRule
         currentRule = nil
         defer { currentRule = savedRule }
         env = [:]
         slotCount = 1 + Int32(groups[Int(number)].arguments ?? 0)
+        slotPeak = slotCount
         labels = []
         fixups = []
         fail = label()
@@ -193,11 +204,11 @@ final class Planner {
         case .document(let node): try planDocument(node)
         case .query(let body, let names): try planSolutions(body, names)
         }
-        groups[Int(number)].slots = slotCount
+        groups[Int(number)].slots = max(slotPeak, slotCount)
         groups[Int(number)].end = Int32(code.count)
         if case .rules = work { groups[Int(number)].isRule = true }
         for fixup in fixups { code[fixup.instruction].d = labels[fixup.label] }
-        (env, fail, slotCount, labels, fixups) = saved
+        (env, fail, slotCount, slotPeak, labels, fixups) = saved
         if groups[Int(number)].slots > 30000 {
             throw RegoErrors([
                 RegoError(
