@@ -63,8 +63,9 @@ def in_turn(t, target, *parts):
     return t.place.call(run)
 
 
-def decided(t, what, parts, reasons=("policy",), layers=None):
-    """`parts(name)`, sent in turn, pass for an allowed name; for another one the last part is refused."""
+def decided(t, what, parts, reasons=("policy",), layers=None, whole=False):
+    """`parts(name)`, sent in turn, pass for an allowed name; for another one the last part is refused, which carries the name
+    in one piece unless `whole` says that nothing at all may arrive."""
     for allowed in (True, False):
         t.title_of(f"{what}, {'allowed' if allowed else 'refused'}")
         target = t.target("echo")
@@ -77,7 +78,7 @@ def decided(t, what, parts, reasons=("policy",), layers=None):
                 t.wait(lambda: any(r.get("SALLYPORT_PROTOCOL_LAYERS") == layers and r.get("SALLYPORT_HOST") == name
                                    for r in t.records(target, "allow")), f"a record with the layers {layers}")
         else:
-            t.refused(target, ending, *reasons, secret=name.encode(), host=name)
+            t.refused(target, ending, *reasons, secret=None if whole else name.encode(), host=name)
 
 
 # HTTP/2 and upgrades
@@ -95,7 +96,7 @@ def http2(t):
 
 @attempt("B42", "a header block in CONTINUATION frames, cut anywhere: decided on the whole")
 def continuation(t):
-    decided(t, "CONTINUATION", lambda name: [PREFACE + stream(name, 1, pieces=7)])
+    decided(t, "CONTINUATION", lambda name: [PREFACE + stream(name, 1, pieces=7)], whole=True)
     target = t.target("echo", allowed=False)
     data = PREFACE + stream(target.name, 1, pieces=3)
     cuts = [data[i:i + 11] for i in range(0, len(data), 11)]

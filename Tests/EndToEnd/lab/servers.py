@@ -153,15 +153,19 @@ class Resolver:
             for ready in select.select([udp, tcp], [], [])[0]:
                 if ready is udp:
                     query, peer = udp.recvfrom(4096)
-                    udp.sendto(answer(query), peer)
+                    try:
+                        udp.sendto(answer(query), peer)
+                    except (IndexError, OSError, struct.error):
+                        pass  # no question that can be read
                     continue
                 connection, _ = tcp.accept()
                 connection.settimeout(PATIENCE)
                 try:
-                    length = struct.unpack("!H", connection.recv(2, socket.MSG_WAITALL))[0]
-                    reply = answer(connection.recv(length, socket.MSG_WAITALL))
+                    stream = connection.makefile("rb")
+                    length = struct.unpack("!H", stream.read(2))[0]
+                    reply = answer(stream.read(length))
                     connection.sendall(struct.pack("!H", len(reply)) + reply)
-                except (OSError, struct.error):
+                except (IndexError, OSError, struct.error):
                     pass
                 connection.close()
 
