@@ -15,6 +15,20 @@ public struct RegoError: Error, Hashable, Sendable, CustomStringConvertible {
     public var column: Int
     /// The source line and a caret below it, or a type error's `have` and `want` lines.
     public var details: [String]
+    /// Which part of the text is wrong and what may be meant, where more than its beginning is known.
+    public var hint: Hint?
+
+    /// A part of a module's text, and what may be meant.
+    public struct Hint: Hashable, Sendable {
+        /// Line, from 1.
+        public let row: Int
+        /// Column in characters, from 1.
+        public let column: Int
+        /// Characters.
+        public let width: Int
+        /// What may be meant instead, such as `input.destination.host`; nil where nothing is near.
+        public let suggestion: String?
+    }
 
     /// An error from its parts.
     public init(
