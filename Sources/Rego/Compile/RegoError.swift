@@ -2,7 +2,7 @@
 public struct RegoError: Error, Hashable, Sendable, CustomStringConvertible {
     /// OPA's code: `rego_parse_error`, `rego_compile_error`, `rego_type_error`, `rego_unsafe_var_error`,
     /// `rego_recursion_error`, `eval_type_error`, `eval_conflict_error`, `eval_builtin_error`, `eval_with_merge_error`,
-    /// `eval_internal_error`, `eval_cancel_error`; or our own `rego_limit_error`, and `rego_unavailable_error` for a call
+    /// `eval_internal_error`, `eval_cancel_error`; empty where the host found the error; or our own `rego_limit_error`, and `rego_unavailable_error` for a call
     /// of a built-in function that an embedded engine does not have.
     public var code: String
     /// What is wrong, in OPA's words where OPA has some.
@@ -52,9 +52,26 @@ public struct RegoError: Error, Hashable, Sendable, CustomStringConvertible {
     public var description: String {
         var place = ""
         if row > 0 { place = file.isEmpty ? "\(row):\(column): " : "\(file):\(row): " }
-        var text = "\(place)\(code): \(message)"
+        var text = place + (code.isEmpty ? "" : code + ": ") + message
         for line in details { text += "\n\t" + line }
         return text
+    }
+}
+
+extension RegoError {
+    /// As OPA's commands have it in JSON: `message`, `code`, `location` and `details`.
+    public var value: RegoValue {
+        var fields: [(key: RegoValue, value: RegoValue)] = [(.string("message"), .string(message))]
+        if !code.isEmpty { fields.append((.string("code"), .string(code))) }
+        if row > 0 {
+            let place: [(key: RegoValue, value: RegoValue)] = [
+                (.string("file"), .string(file)), (.string("row"), RegoValue(row)), (.string("col"), RegoValue(column)),
+            ]
+            fields.append((.string("location"), .object(place)))
+        }
+        if !details.isEmpty { fields.append((.string("details"), .string(details.joined(separator: "\n")))) }
+        if let suggestion = hint?.suggestion { fields.append((.string("suggestion"), .string(suggestion))) }
+        return .object(fields)
     }
 }
 
