@@ -16,7 +16,7 @@ public struct CompiledPolicy: Sendable {
     /// The questions that the policy was compiled with, for `Evaluator.solve`.
     let questions: [Question]
     /// What coverage counts; empty unless the policy is instrumented.
-    let lines: [SourceLines]
+    let coverable: [CoverableSource]
 
     /// A compiled question: its group, and its expressions.
     struct Question: Sendable {
@@ -43,7 +43,7 @@ public struct CompiledPolicy: Sendable {
         }
         if !errors.isEmpty { throw RegoErrors(errors) }
         // Before the compiler rewrites them.
-        lines = options.isInstrumented ? parsed.map { SourceLines($0) } : []
+        coverable = options.isInstrumented ? parsed.map { CoverableSource($0) } : []
         let compiler = Compiler(
             parsed, hostFunctions: Dictionary(functions.map { ($0.name, $0.argumentCount) }) { $1 }, options: options)
         try compiler.compile()
@@ -76,7 +76,7 @@ public struct CompiledPolicy: Sendable {
         program = other.program
         queries = other.queries
         questions = other.questions
-        lines = other.lines
+        coverable = other.coverable
         limits = other.limits
         self.data = DataSnapshot(data, other.program)
         self.data.computeConstants(limits)

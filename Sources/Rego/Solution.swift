@@ -40,7 +40,9 @@ public struct Solution: Sendable {
                 (.string("value"), expression.value), (.string("text"), .string(expression.text)),
                 (
                     .string("location"),
-                    .object([(.string("row"), RegoValue(expression.row)), (.string("col"), RegoValue(expression.column))])
+                    .object([
+                        (.string("row"), RegoValue(expression.row)), (.string("col"), RegoValue(expression.column)),
+                    ])
                 ),
             ])
         }

@@ -21,7 +21,9 @@ struct PolicyCheckCommand: ParsableCommand {
     @Flag(help: "Do not compare with a schema of input.")
     var noSchema = false
 
-    @Flag(name: [.customShort("S"), .long], help: "Refuse unused variables and imports, and what else OPA's strict mode does.")
+    @Flag(
+        name: [.customShort("S"), .long],
+        help: "Refuse unused variables and imports, and what else OPA's strict mode does.")
     var strict = false
 
     @Option(name: .shortAndLong, help: "How to print: pretty or json.")

@@ -19,7 +19,8 @@ struct PolicyCommand: ParsableCommand {
 
 /// Where the policy lies that a command is about.
 struct PolicyPaths: ParsableArguments {
-    @Argument(help: "Policy directories, and .rego, .json and .yaml files. (default: policy.directory of the configuration)")
+    @Argument(
+        help: "Policy directories, and .rego, .json and .yaml files. (default: policy.directory of the configuration)")
     var paths: [String] = []
 
     @OptionGroup var configuration: ConfigurationOptions
@@ -46,7 +47,9 @@ enum PolicyFormat: String, ExpressibleByArgument, CaseIterable {
 
 /// The schemas that modules are checked against.
 struct SchemaOptions: ParsableArguments {
-    @Option(name: [.customShort("s"), .long], help: "A JSON Schema of input, or a directory of schemas that annotations name.")
+    @Option(
+        name: [.customShort("s"), .long],
+        help: "A JSON Schema of input, or a directory of schemas that annotations name.")
     var schema: String?
 
     /// Sets the schemas of a compilation: `input`'s, and what annotations may name.

@@ -25,7 +25,9 @@ struct PolicyEvalCommand: ParsableCommand {
 
     @Option(
         name: .shortAndLong,
-        help: "Modules and data: a file (.rego, .json, .yaml) or a directory of them; PREFIX:PATH puts data below PREFIX.")
+        help:
+            "Modules and data: a file (.rego, .json, .yaml) or a directory of them; PREFIX:PATH puts data below PREFIX."
+    )
     var data: [String] = []
 
     @Option(name: .shortAndLong, help: "A file with the input, JSON or YAML; - for standard input.")
@@ -55,7 +57,9 @@ struct PolicyEvalCommand: ParsableCommand {
     @Flag(help: "End with the first error of a built-in function.")
     var strictBuiltinErrors = false
 
-    @Flag(name: [.customShort("S"), .long], help: "Refuse unused variables and imports, and what else OPA's strict mode does.")
+    @Flag(
+        name: [.customShort("S"), .long],
+        help: "Refuse unused variables and imports, and what else OPA's strict mode does.")
     var strict = false
 
     @Option(help: "The package in whose names the query is written.")

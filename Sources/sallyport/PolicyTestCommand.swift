@@ -20,7 +20,8 @@ struct PolicyTestCommand: ParsableCommand {
     var verbose = false
 
     @Option(
-        name: [.customShort("r"), .customLong("run")], help: "Run only tests whose path matches this regular expression.")
+        name: [.customShort("r"), .customLong("run")],
+        help: "Run only tests whose path matches this regular expression.")
     var pattern = ""
 
     @Option(name: .shortAndLong, help: "How to print: pretty or json.")
@@ -110,7 +111,7 @@ struct PolicyTestCommand: ParsableCommand {
             if verbose {
                 text += "\nLines not covered:"
                 for file in coverage.files {
-                    for range in file.notCovered {
+                    for range in file.notCoveredRows {
                         text += "\n  \(file.name):\(range.lowerBound)" + (range.count > 1 ? "-\(range.upperBound)" : "")
                     }
                 }

@@ -11,7 +11,7 @@ public final class Observation {
         public init(rawValue: Int) { self.rawValue = rawValue }
         /// Each step, up to `maximumEvents` of them.
         public static let trace = Parts(rawValue: 1)
-        /// Lines that were reached.
+        /// Rules and expressions that were reached.
         public static let coverage = Parts(rawValue: 2)
         /// Time and counts of each line.
         public static let profile = Parts(rawValue: 4)
@@ -27,7 +27,7 @@ public final class Observation {
 
     private let parts: Parts
     private var program: Program?
-    private var lines: [SourceLines] = []
+    private var sources: [CoverableSource] = []
     private var isHit: [Bool] = []
     private var profiler = Profiler()
     /// By how many calls are active: the depth of the rule there.
@@ -45,7 +45,7 @@ public final class Observation {
     func watch(_ policy: CompiledPolicy) {
         if program === policy.program { return }
         program = policy.program
-        lines = policy.lines
+        sources = policy.coverable
         isHit = Array(repeating: false, count: policy.program.traceSites.count)
         profiler = Profiler()
         forgetTrace()
@@ -122,7 +122,7 @@ public final class Observation {
             TraceEvent(
                 operation: Self.word(operation), kind: site.kind, text: site.text, file: place.file, row: place.row,
                 column: place.column, queryID: ids[depth], parentID: depth > 0 ? ids[depth - 1] : 0, depth: depth,
-                message: message, isEvery: site.isEvery))
+                message: message))
     }
 
     private static func word(_ operation: TraceOperation) -> TraceEvent.Operation {
@@ -141,11 +141,11 @@ public final class Observation {
 
     /// What the evaluations reached of the policy's modules.
     public var coverage: CoverageReport {
-        var hits: [String: Set<Int>] = [:]
+        var hits: [String: Set<SourceSpan>] = [:]
         for (site, isHit) in zip(program?.traceSites ?? [], isHit) where isHit && !site.file.isEmpty {
-            hits[site.file, default: []].insert(site.row)
+            if let span = site.span { hits[site.file, default: []].insert(span) }
         }
-        return CoverageReport(hits: hits, lines: lines)
+        return CoverageReport(hits: hits, sources: sources)
     }
 
     /// Where time went, the most expensive line first.

@@ -62,8 +62,6 @@ public struct TraceEvent: Sendable, Hashable {
     public let depth: Int
     /// What `trace` was called with, `(matched 2 rules)`, `early`; mostly empty.
     public let message: String
-    /// Whether the expression is an `every`.
-    public let isEvery: Bool
 
     /// `| Eval x = 1`, as OPA writes it.
     public var line: String {

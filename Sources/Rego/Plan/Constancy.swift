@@ -6,7 +6,8 @@ struct Constancy {
 
     /// Built-ins that read the clock or speak to the host besides those that are declared to be not deterministic.
     private static let volatile: Set<String> = [
-        "internal.print", "io.jwt.decode_verify", "io.jwt.encode_sign", "io.jwt.encode_sign_raw", "opa.runtime", "rand.intn",
+        "internal.print", "io.jwt.decode_verify", "io.jwt.encode_sign", "io.jwt.encode_sign_raw", "opa.runtime",
+        "rand.intn",
         "time.now_ns",
         "trace", "uuid.rfc4122", "crypto.x509.parse_and_verify_certificates",
         "crypto.x509.parse_and_verify_certificates_with_options",

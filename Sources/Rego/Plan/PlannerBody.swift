@@ -18,7 +18,9 @@ extension Planner {
         }
         if expression.negated {
             let positive = Expression(try hoisted(expression.kind), expression.location)
-            if options.isInstrumented { shown[ObjectIdentifier(positive)] = Expression(expression.kind, expression.location) }
+            if options.isInstrumented {
+                shown[ObjectIdentifier(positive)] = Expression(expression.kind, expression.location)
+            }
             try planNot([positive])
             return
         }

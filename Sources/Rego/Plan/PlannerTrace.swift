@@ -9,8 +9,8 @@ struct TraceSite: Sendable {
     let column: Int
     /// The expression's number in its body.
     var index = 0
-    /// Whether it is the whole of an `every`.
-    var isEvery = false
+    /// What counts as covered; nil where nothing does.
+    var span: SourceSpan?
 }
 
 extension Planner {
@@ -45,17 +45,19 @@ extension Planner {
         guard options.isInstrumented else { return -1 }
         let place = body.first?.location ?? Location()
         let text = body.map { shownText($0) }.joined(separator: "; ")
-        return enter(TraceSite(kind: .body, text: text, file: place.source?.name ?? "", row: place.row, column: place.column))
+        return enter(
+            TraceSite(kind: .body, text: text, file: place.source?.name ?? "", row: place.row, column: place.column))
     }
 
     /// Tells that a rule is entered; its site.
     func traceRule(_ rule: Rule) -> Int32 {
         guard options.isInstrumented else { return -1 }
         let place = rule.location
-        return enter(
-            TraceSite(
-                kind: .rule, text: RuleGraph.name(rule), file: place.source?.name ?? "", row: place.row,
-                column: place.column))
+        var site = TraceSite(
+            kind: .rule, text: RuleGraph.name(rule), file: place.source?.name ?? "", row: place.row,
+            column: place.column)
+        site.span = SourceSpan(rule.head.location.row > 0 ? rule.head.location : place)
+        return enter(site)
     }
 
     private func enter(_ site: TraceSite) -> Int32 {
@@ -97,7 +99,7 @@ extension Planner {
         var site = TraceSite(
             kind: .expression, text: shownText(expression), file: place.source?.name ?? "", row: place.row,
             column: place.column, index: expression.index)
-        if case .every = expression.kind { site.isEvery = true }
+        site.span = SourceSpan(place)
         traceSites.append(site)
         return Int32(traceSites.count - 1)
     }
