@@ -49,8 +49,8 @@ import Testing
                 "test.rego:7     | | Fail data.roles[role].admin",
                 "test.rego:6     | | Redo role = input.roles[__local0__]",
                 "test.rego:7     | | Eval data.roles[role].admin",
-                "test.rego:8     | | Eval sprintf(\"role %v\", [role], __local3__)",
-                "test.rego:8     | | Eval trace(__local3__)",
+                "test.rego:8     | | Eval sprintf(\"role %v\", [role], __local4__)",
+                "test.rego:8     | | Eval trace(__local4__)",
                 "test.rego:8     | | Note \"role ops\"",
                 "test.rego:5     | | Exit data.test.allow early",
                 "query:1         | Exit data.test.allow = _",
@@ -224,6 +224,21 @@ import Testing
                 ":1: done",
             ])
         #expect(try solve(RegoQuery("data.test.p"), module).printed.isEmpty)
+    }
+
+    @Test(
+        "what calls of functions bind above can be printed, and what nothing binds cannot",
+        arguments: [
+            ("x := 1 + 1; print(x)", "2"), ("[x, 1] = [count([7]), 1]; print(x)", "1"),
+            ("x := strings.reverse(\"ab\"); print(x)", "ba"), ("print(x)", nil), ("print(x); some x in [1]", nil),
+        ])
+    func bound(_ body: String, _ text: String?) throws {
+        let module = "package test\np if { \(body) }"
+        guard let text else {
+            #expect(throws: RegoErrors.self) { try CompiledPolicy(modules: [("test.rego", module)]) }
+            return
+        }
+        #expect(try solve(RegoQuery("data.test.p"), module, keepsPrints: true).printed == ["test.rego:2: \(text)"])
     }
 
     @Test("what is not printed is not evaluated")

@@ -300,7 +300,7 @@ struct PolicyCommandTests {
             let notes = try await Program.run("\(asked) --explain notes").output
             #expect(notes.hasSuffix("| | Note \"here\"\nundefined\n"))
             let counted = try await Program.run("\(asked) --profile --coverage").output
-            #expect(counted.contains("│ Time"))
+            #expect(counted.contains(" Num Eval │ Num Redo │ Num Gen Expr │ "))
             #expect(counted.contains("│ 1        │ 0        │ 1            │ \(directory)/a.rego:4"))
             #expect(counted.contains("│ Overall Coverage │ 66.67 │"))
             let json = try await Program.run(

@@ -14,9 +14,28 @@ public struct RegoError: Error, Hashable, Sendable, CustomStringConvertible {
     /// Column in characters, from 1.
     public var column: Int
     /// The source line and a caret below it, or a type error's `have` and `want` lines.
-    public var details: [String]
+    public var details: [String] {
+        get { rest.first?.details ?? [] }
+        set { setRest(newValue, hint) }
+    }
     /// Which part of the text is wrong and what may be meant, where more than its beginning is known.
-    public var hint: Hint?
+    public var hint: Hint? {
+        get { rest.first?.hint }
+        set { setRest(details, newValue) }
+    }
+
+    /// What few errors have: at most one, in memory of its own. Readers of deeply nested values keep room for errors in
+    /// every frame of their stack.
+    private var rest: [Rest] = []
+
+    private struct Rest: Hashable, Sendable {
+        let details: [String]
+        let hint: Hint?
+    }
+
+    private mutating func setRest(_ details: [String], _ hint: Hint?) {
+        rest = details.isEmpty && hint == nil ? [] : [Rest(details: details, hint: hint)]
+    }
 
     /// A part of a module's text, and what may be meant.
     public struct Hint: Hashable, Sendable {
@@ -39,7 +58,7 @@ public struct RegoError: Error, Hashable, Sendable, CustomStringConvertible {
         self.file = file
         self.row = row
         self.column = column
-        self.details = details
+        setRest(details, nil)
     }
 
     init(_ code: String, _ location: Location, _ message: String, details: [String] = []) {
