@@ -195,10 +195,7 @@ public struct StreamReassembler: Sendable {
     }
 
     private static func append(_ payload: RawSpan, _ from: Int, to bytes: inout [UInt8]) {
-        bytes.reserveCapacity(bytes.count + payload.byteCount - from)
-        for position in from..<payload.byteCount {
-            bytes.append(payload.unsafeLoad(fromByteOffset: position, as: UInt8.self))
-        }
+        payload.extracting(from..<payload.byteCount).withUnsafeBytes { bytes.append(contentsOf: $0) }
     }
 
     /// Pieces kept ahead of a hole: more is no ordinary connection's beginning.

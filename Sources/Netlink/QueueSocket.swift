@@ -37,6 +37,8 @@ public struct QueueParameters: Hashable, Sendable {
 public struct QueueSocket: ~Copyable {
     /// What was lost to sight since `open`.
     public private(set) var counters = QueueCounters()
+    /// Whether the last `receive` took as many packets as it can: more may be waiting.
+    public private(set) var wasFull = false
     private let descriptor: NetlinkDescriptor
     private let memory: UnsafeMutableRawPointer
     private let slots: UnsafeMutablePointer<datagram_slot>
@@ -114,6 +116,7 @@ public struct QueueSocket: ~Copyable {
             descriptor.setReceiveTimeout(milliseconds: timeoutMilliseconds)
         }
         let received = receive_datagrams(descriptor.rawValue, slots, UInt32(Self.slotCount), flags)
+        wasFull = received == Self.slotCount
         guard received >= 0 else {
             switch errno {
             case EAGAIN, EINTR: return 0

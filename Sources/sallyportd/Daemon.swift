@@ -196,16 +196,17 @@ final class Daemon: Sendable {
 
     private func startThreads() throws(DaemonFailure) -> (deciding: [PlainThread], log: PlainThread) {
         let log = log
-        let logThread = try start("log", niceness: 0) { log.run() }
+        let logThread = try start("log", niceness: PlainThread.ordinary) { log.run() }
         var threads: [PlainThread] = []
         let processors = Self.processorCount
         // On a small machine the processor that a thread is bound to is the one where its packets' senders run.
         let isPinned = processors > 2 * workers.count
         for worker in workers {
             threads.append(
-                // Agents that flood must not starve it; woken up, it lets others finish their turn and finds more to do at once.
+                // Woken up, it lets others finish their turn and finds more to do at once; it goes before them when it falls behind.
                 try start(
-                    "queue-\(worker.tcpQueue)", niceness: -10, gathers: true, processor: isPinned ? worker.index : nil
+                    "queue-\(worker.tcpQueue)", niceness: PlainThread.ordinary, gathers: true,
+                    processor: isPinned ? worker.index : nil
                 ) { worker.run() })
         }
         for worker in workers {
@@ -223,7 +224,7 @@ final class Daemon: Sendable {
     }
 
     private func start(
-        _ name: String, niceness: Int32 = -10, gathers: Bool = false, processor: Int? = nil,
+        _ name: String, niceness: Int32 = PlainThread.urgent, gathers: Bool = false, processor: Int? = nil,
         body: @escaping @Sendable () -> Void
     ) throws(DaemonFailure) -> PlainThread {
         do throws(ThreadError) {

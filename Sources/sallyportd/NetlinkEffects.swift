@@ -10,7 +10,8 @@ struct NetlinkEffects: EnforcementEffects, ~Copyable {
     private var injector: PacketInjector
     private let ring: RecordRing
     private var identifiers: DecisionIDSource
-    private var hasRecords = false
+    /// What became of the flows since the last `flush`: their records are made when the verdicts are gone.
+    private var outcomes: [Outcome] = []
     private let allowedBit: UInt32
     private let refusedBit: UInt32
     private let mask: UInt32
@@ -25,19 +26,20 @@ struct NetlinkEffects: EnforcementEffects, ~Copyable {
         self.injector = injector
         self.ring = ring
         identifiers = DecisionIDSource(seed: seed)
+        outcomes.reserveCapacity(Self.outcomeCount)
         self.allowedBit = allowedBit
         self.refusedBit = refusedBit
         self.mask = mask
         self.policyRevision = policyRevision
     }
 
-    /// Sends the verdicts that have gathered, and then lets the log know of the records.
+    /// Sends the verdicts that have gathered, and then gives the log the records: nobody waits for those.
     mutating func flush() {
         verdicts.flush()
-        if hasRecords {
-            hasRecords = false
-            ring.wake()
-        }
+        guard !outcomes.isEmpty else { return }
+        for outcome in outcomes { push(outcome) }
+        outcomes.removeAll(keepingCapacity: true)
+        ring.wake()
     }
 
     /// What became of the verdicts.
@@ -64,7 +66,11 @@ struct NetlinkEffects: EnforcementEffects, ~Copyable {
     }
 
     mutating func report(_ outcome: Outcome) {
-        hasRecords = true
+        outcomes.append(outcome)
+        if outcomes.count == Self.outcomeCount { flush() }
+    }
+
+    private mutating func push(_ outcome: Outcome) {
         // A full ring counts what it could not take.
         _ = ring.push(
             DecisionRecord(
@@ -75,6 +81,9 @@ struct NetlinkEffects: EnforcementEffects, ~Copyable {
             // An agent that has used up its share of the flow table can bring these forth as fast as it can send.
             isDispensable: outcome.decision.reason == .tableFull, wakes: false)
     }
+
+    /// How many outcomes wait at most.
+    private static let outcomeCount = 256
 
     mutating func monotonicNow() -> UInt64 { Clock.nanoseconds(CLOCK_MONOTONIC) }
 

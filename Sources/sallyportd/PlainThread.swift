@@ -13,7 +13,7 @@ final class PlainThread: Sendable {
     /// Starts `body` on a new thread.
     /// - Parameters:
     ///   - name: at most 15 bytes, as `ps -L` shows it.
-    ///   - niceness: below 0 for a thread that busy agents must not starve.
+    ///   - niceness: `ordinary` or `urgent`.
     ///   - gathers: whether the thread, when it is woken, lets others finish their turn first, and so finds more to do at
     ///     once (`SCHED_BATCH`).
     ///   - processor: the processor to run on, nil for any.
@@ -37,6 +37,16 @@ final class PlainThread: Sendable {
             throw ThreadError(name: name, errorNumber: status)
         }
         return PlainThread(identifier: identifier)
+    }
+
+    /// The nice value of a thread that shares the processors as others do.
+    static let ordinary: Int32 = 0
+    /// The nice value of a thread that busy agents must not starve. The unit's `LimitNICE=` lets a thread come back to it.
+    static let urgent: Int32 = -10
+
+    /// Changes the calling thread's nice value; best effort.
+    static func setNiceness(_ niceness: Int32) {
+        current_thread_set_niceness(niceness)
     }
 
     /// Waits until the thread's body has returned.

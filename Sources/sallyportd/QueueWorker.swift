@@ -115,6 +115,7 @@ final class QueueWorker: Sendable {
     ) throws(NetlinkError) {
         var generation: UInt64 = 0
         var nextReport: UInt64 = 0
+        var backlog = BacklogWatch()
         while !isStopping.load(ordering: .relaxed) {
             turns.add(1, ordering: .relaxed)
             if let snapshot = snapshots.newer(than: &generation) {
@@ -123,6 +124,9 @@ final class QueueWorker: Sendable {
             }
             let count = try queues.receive(timeoutMilliseconds: engine.hasDeadlines ? 50 : 250)
             let clock = Clock.read()
+            if backlog.note(isFull: queues.wasFull, now: clock.monotonic) {
+                PlainThread.setNiceness(backlog.isBehind ? PlainThread.urgent : PlainThread.ordinary)
+            }
             for position in 0..<count {
                 let packet = queues.packet(at: position)
                 engine.handle(

@@ -52,6 +52,20 @@ reachable if input.destination.host == "allowed.test"
 reachable if endswith(input.destination.host, ".allowed.test")
 """
 
+DATAGRAM = """
+import socket, sys
+sender = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+sender.settimeout(20)
+sender.connect((sys.argv[1], int(sys.argv[2])))
+try:
+    sender.send(b"to nobody")
+    sender.recv(512)
+except TimeoutError:
+    sys.exit("silence")
+except OSError as error:
+    print(error)
+    sys.exit(7)
+"""
 PASSES = {0}
 REFUSED = {7, 35, 52, 56}
 TIMEOUT = 28
@@ -123,11 +137,18 @@ class Demo:
             self.appliance.daemon.kill()
             self.appliance.daemon.wait()
 
-    def curl(self, *words):
-        """curl as the agent, confined by `sallyport run`."""
+    def run(self, *command):
+        """A command as the agent, confined by `sallyport run`."""
         return self.appliance.command(
-            "run", "--config", self.appliance.config, "--agent", AGENT, "--user", USER, "--", "curl", "-sS", "--max-time", "20",
-            "--cacert", self.web.authority, *words, check=False, seconds=60)
+            "run", "--config", self.appliance.config, "--agent", AGENT, "--user", USER, "--", *command, check=False, seconds=60)
+
+    def curl(self, *words):
+        """curl as the agent."""
+        return self.run("curl", "-sS", "--max-time", "20", "--cacert", self.web.authority, *words)
+
+    def datagram(self, address, port):
+        """A datagram from a connected socket as the agent: exit 0 with an answer, 7 where the kernel said that it is refused."""
+        return self.run("python3", "-c", DATAGRAM, address, str(port))
 
     def close(self):
         """Takes everything down."""
@@ -145,16 +166,20 @@ class Table:
     def __init__(self, demo):
         self.demo, self.rows, self.differs = demo, [], False
 
-    def attempt(self, what, words, announced, verdict=None, reason=None, host=None, port=None):
-        """One try with curl. `announced` is `answered` or `refused`; the record must say `verdict`, `reason` and host."""
+    def attempt(self, what, words, announced, *record, **fields):
+        """One try with curl; see `judge`."""
+        self.judge(what, lambda: self.demo.curl(*words), announced, *record, **fields)
+
+    def judge(self, what, tried, announced, verdict=None, reason=None, host=None, port=None):
+        """One try. `announced` is `answered` or `refused`; the record must say `verdict`, `reason` and host."""
         mark = self.demo.journal.mark()
-        done = self.demo.curl(*words)
+        done = tried()
         if done.returncode in PASSES:
             happened = "answered"
         elif done.returncode in REFUSED or "onnection refused" in done.stdout:
             happened = "refused"
         else:
-            happened = f"curl exit {done.returncode}"
+            happened = f"exit {done.returncode}"
         record = "-"
         if verdict:
             fields = {"VERDICT": verdict, "AGENT": AGENT}
@@ -168,7 +193,7 @@ class Table:
         fine = happened == announced and "NO SUCH" not in record
         self.differs = self.differs or not fine
         self.rows.append((what, announced, happened + ("" if fine else "  <-- differs"), record))
-        print(f"  {'ok ' if fine else 'NO '} {what}: {happened}" + ("" if fine else f"\n      curl said: {done.stdout.strip()[-300:]}"), flush=True)
+        print(f"  {'ok ' if fine else 'NO '} {what}: {happened}" + ("" if fine else f"\n      it said: {done.stdout.strip()[-300:]}"), flush=True)
 
     def note(self, what, announced, happened):
         """One observation that is no try of the agent."""
@@ -204,7 +229,7 @@ def play(demo):
                   "refused", "deny", "policy", "refused.test", 80)
     table.attempt("an address without a name", ["-k", f"https://[{six}]/"], "refused", "deny", "no_name", None, 443)
     table.attempt("what is neither TLS nor HTTP", ["gopher://allowed.test:80/_say%20something%20else"], "refused", "deny", "unknown_protocol", None, 80)
-    table.attempt("UDP to another name server", [f"tftp://{other}:53/x"], "refused", "deny", "unknown_protocol", None, 53)
+    table.judge("UDP to another name server", lambda: demo.datagram(other, 53), "refused", "deny", "unknown_protocol", None, 53)
     print("The daemon is killed (kill -9):", flush=True)
     demo.appliance.stop(signal.SIGKILL)
     demo.appliance.wait_closed()

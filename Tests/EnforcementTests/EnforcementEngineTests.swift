@@ -23,6 +23,21 @@ import Testing
         #expect(bench.send(client.say([23, 3, 3])) == .accept(.allowed))
     }
 
+    @Test("drops what waits ahead of a hole once the flow is settled: no packet stays in the queue for ever")
+    func heldAtTheEnd() throws {
+        var bench = try Bench()
+        var client = Client()
+        _ = bench.send(client.synchronize())
+        _ = bench.send(client.say(Messages.hello("good.example")))
+        bench.acknowledged.count = UInt64(Messages.hello("good.example").count)
+        #expect(bench.send(client.segment([23, 3, 3], at: 50)) == nil, "held")
+        let count = bench.verdicts.count
+        let last = client.say(Messages.secondFlight)
+        #expect(bench.send(last) == .acceptCopy(.allowed, last))
+        #expect(bench.verdicts[count...] == [.acceptCopy(.allowed, last), .drop])
+        #expect(bench.send(client.segment([23, 3, 3], at: 35)) == .accept(.allowed))
+    }
+
     @Test("refuses a hello with another name, resets the server and says why")
     func refusedHello() throws {
         var bench = try Bench()

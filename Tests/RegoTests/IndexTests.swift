@@ -103,6 +103,17 @@ import Testing
         }
     }
 
+    @Test func aRuleMayHaveTenThousandDefinitions() throws {
+        var module = "package test\np := v if { v := q }\nq := concat(\"\", [\"none\"]) if input.kind == \"none\"\n"
+        // Each with variables of its own, of which only one definition's are in use at once.
+        for number in 0..<10_000 {
+            module += "q := z if { input.kind == \"k\(number)\"; x := [\(number)]; some y in x; z := [y, x] }\n"
+        }
+        for (kind, answer) in [("k0", "[0,[0]]"), ("k9999", "[9999,[9999]]"), ("none", "\"none\"")] {
+            #expect(try evaluate(module, input: "{\"kind\": \"\(kind)\"}") == answer)
+        }
+    }
+
     @Test func replacedDocumentsAreNotLookedUpInTheIndex() throws {
         let module = """
             package test

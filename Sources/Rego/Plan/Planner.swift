@@ -55,6 +55,8 @@ final class Planner {
     var env: [String: Int32] = [:]
     var fail: Label = 0
     private var slotCount: Int32 = 1
+    /// The most slots that were in use at once in the group that is planned.
+    private var slotPeak: Int32 = 1
     private var labels: [Int32] = []
     private var fixups: [(instruction: Int, label: Label)] = []
 
@@ -184,9 +186,17 @@ final class Planner {
         return Int32(groups.count - 1)
     }
 
+    /// Plans code whose slots are free again behind it, such as one rule of many.
+    func reusingSlots(_ body: () throws(RegoErrors) -> Void) throws(RegoErrors) {
+        let start = slotCount
+        try body()
+        slotPeak = max(slotPeak, slotCount)
+        slotCount = start
+    }
+
     /// Plans the code of a group.
     private func plan(_ number: Int32, _ work: Work) throws(RegoErrors) {
-        let saved = (env, fail, slotCount, labels, fixups)
+        let saved = (env, fail, slotCount, slotPeak, labels, fixups)
         let savedDepth = scopeDepth
         scopeDepth = 0
         defer { scopeDepth = savedDepth }
@@ -195,6 +205,7 @@ final class Planner {
         defer { currentRule = savedRule }
         env = [:]
         slotCount = 1 + Int32(groups[Int(number)].arguments ?? 0)
+        slotPeak = slotCount
         labels = []
         fixups = []
         fail = label()
@@ -204,11 +215,11 @@ final class Planner {
         case .document(let node): try planDocument(node)
         case .query(let query): try planSolutions(query)
         }
-        groups[Int(number)].slots = slotCount
+        groups[Int(number)].slots = max(slotPeak, slotCount)
         groups[Int(number)].end = Int32(code.count)
         if case .rules = work { groups[Int(number)].isRule = true }
         for fixup in fixups { code[fixup.instruction].d = labels[fixup.label] }
-        (env, fail, slotCount, labels, fixups) = saved
+        (env, fail, slotCount, slotPeak, labels, fixups) = saved
         if groups[Int(number)].slots > 30000 {
             throw RegoErrors([
                 RegoError(

@@ -50,9 +50,11 @@ extension Planner {
     private func plan(_ rule: Rule, _ form: Form) throws(RegoErrors) {
         currentRule = rule
         defer { currentRule = nil }
-        switch form {
-        case .complete(let early): try planComplete(rule, early: early)
-        case .partial(let dynamic, let isTree): try planElement(rule, dynamic: dynamic, isTree: isTree)
+        try reusingSlots { () throws(RegoErrors) in
+            switch form {
+            case .complete(let early): try planComplete(rule, early: early)
+            case .partial(let dynamic, let isTree): try planElement(rule, dynamic: dynamic, isTree: isTree)
+            }
         }
     }
 

@@ -111,8 +111,10 @@ private struct JA4Text: CustomStringConvertible {
 
     /// One hexadecimal digit, 0...15.
     mutating func append(digit: UInt8) {
-        bytes.append(digit < 10 ? 0x30 + digit : 0x57 + digit)
+        bytes.append(Self.digit(digit))
     }
+
+    private static func digit(_ value: UInt8) -> UInt8 { value < 10 ? 0x30 + value : 0x57 + value }
 
     /// Two decimal digits, at most 99.
     mutating func append(twoDigits number: Int) {
@@ -123,11 +125,17 @@ private struct JA4Text: CustomStringConvertible {
 
     /// Four digits each, joined by commas.
     mutating func append(list numbers: [UInt16]) {
-        for (index, number) in numbers.enumerated() {
-            if index > 0 { bytes.append(UInt8(ascii: ",")) }
-            for shift in stride(from: 12, through: 0, by: -4) {
-                append(digit: UInt8(truncatingIfNeeded: number >> shift & 15))
+        guard !numbers.isEmpty else { return }
+        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 5 * numbers.count) { text in
+            for (index, number) in numbers.enumerated() {
+                let start = 5 * index
+                for position in 0..<4 {
+                    let nibble = UInt8(truncatingIfNeeded: number >> UInt16(12 - 4 * position) & 15)
+                    text[start + position] = Self.digit(nibble)
+                }
+                text[start + 4] = UInt8(ascii: ",")
             }
+            bytes.append(contentsOf: text.dropLast())
         }
     }
 
