@@ -95,7 +95,9 @@ let package = Package(
         .target(
             name: "KernelRules", dependencies: ["Netlink", "PacketHeaders", "Identity", "Configuration"],
             resources: [.embedInCode("sallyport.nft")], swiftSettings: swiftSettings),
-        module("PolicySources", ["Policy", "Rego", yams]),
+        .target(
+            name: "PolicySources", dependencies: ["Policy", "Rego", yams],
+            resources: [.embedInCode("input.schema.json")], swiftSettings: swiftSettings),
         module("DecisionLog", ["CUnixSocket", "PacketHeaders", "Policy", "Identity"]),
         module("Control", ["DecisionLog", "Identity", "Policy", nioCore, nioPosix, nioHTTP1]),
         module("Confinement", ["CConfinement"]),

@@ -3,7 +3,7 @@ import Yams
 
 /// The base document `data`, from the data files of a policy directory. A file's directory says where its content stands;
 /// two files that give one key two values are an error, as is content that is no mapping.
-public struct DataDocument {
+public struct DataDocument: Sendable {
     /// The whole document: an object.
     public var value: RegoValue { root.value }
     private var root = Branch()
@@ -15,18 +15,20 @@ public struct DataDocument {
     public init(_ directory: PolicyDirectory) throws(PolicyLoadError) {
         var problems: [PolicyProblem] = []
         for file in directory.data {
-            let path = directory.path(of: file)
-            do throws(PolicyLoadError) {
-                let value = try Self.parse(file, path: path)
-                let place = file.name.split(separator: "/").dropLast().map(String.init)
-                if let conflict = root.merge(value, at: place[...], file: path) {
-                    problems.append(conflict)
-                }
-            } catch {
-                problems += error.problems
-            }
+            problems += add(file, path: directory.path(of: file), below: [])
         }
         guard problems.isEmpty else { throw PolicyLoadError(problems) }
+    }
+
+    /// Adds what a file says below `prefix` and its directories; what is wrong with it. `path` names it in errors.
+    mutating func add(_ file: PolicyDirectory.File, path: String, below prefix: [String]) -> [PolicyProblem] {
+        do throws(PolicyLoadError) {
+            let value = try Self.parse(file, path: path)
+            let place = prefix + file.name.split(separator: "/").dropLast().map(String.init)
+            return [root.merge(value, at: place[...], file: path)].compactMap { $0 }
+        } catch {
+            return error.problems
+        }
     }
 
     private static func parse(_ file: PolicyDirectory.File, path: String) throws(PolicyLoadError) -> RegoValue {
@@ -48,11 +50,11 @@ public struct DataDocument {
 }
 
 /// An object while it is put together.
-private struct Branch {
+private struct Branch: Sendable {
     private var children: [(key: String, node: Node)] = []
     private var places: [String: Int] = [:]
 
-    private indirect enum Node {
+    private indirect enum Node: Sendable {
         case branch(Branch)
         case leaf(RegoValue, file: String)
     }

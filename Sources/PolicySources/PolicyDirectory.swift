@@ -38,8 +38,8 @@ public struct PolicyDirectory: Equatable, Sendable {
 
     /// Reads the directory. Throws every file that cannot be read, and where there is no policy at all.
     public static func read(_ path: String) throws(PolicyLoadError) -> PolicyDirectory {
-        var reader = DirectoryReader(root: path)
-        reader.read(directory: "", depth: 0)
+        var reader = DirectoryReader(root: path) { kind(of: $0) != nil }
+        reader.readAll()
         guard reader.problems.isEmpty else { throw PolicyLoadError(reader.problems) }
         let directory = PolicyDirectory(path: path, files: reader.files)
         guard !directory.modules.isEmpty else {
@@ -53,14 +53,14 @@ public struct PolicyDirectory: Equatable, Sendable {
         "\(path)/\(file.name)"
     }
 
-    fileprivate enum Kind {
+    private enum Kind {
         case module
         case test
         case data
     }
 
     /// What a file is by its name; nil for what is no part of a policy.
-    fileprivate static func kind(of name: String) -> Kind? {
+    private static func kind(of name: String) -> Kind? {
         if name.hasSuffix("_test.rego") { return .test }
         if name.hasSuffix(".rego") { return .module }
         let last = name.split(separator: "/").last.map(String.init) ?? name
@@ -69,10 +69,12 @@ public struct PolicyDirectory: Equatable, Sendable {
 }
 
 /// Walks one directory.
-private struct DirectoryReader {
-    let root: String
-    var files: [PolicyDirectory.File] = []
-    var problems: [PolicyProblem] = []
+struct DirectoryReader {
+    private let root: String
+    /// Whether a file of this name below the directory is read.
+    private let takes: (String) -> Bool
+    private(set) var files: [PolicyDirectory.File] = []
+    private(set) var problems: [PolicyProblem] = []
     private var byteCount = 0
 
     /// No policy is larger; keeps a wrong path from filling memory.
@@ -82,11 +84,15 @@ private struct DirectoryReader {
     /// Ends loops of symbolic links.
     private static let maximumDepth = 32
 
-    init(root: String) {
+    init(root: String, takes: @escaping (String) -> Bool) {
         self.root = root
+        self.takes = takes
     }
 
-    mutating func read(directory name: String, depth: Int) {
+    /// Reads everything.
+    mutating func readAll() { read(directory: "", depth: 0) }
+
+    private mutating func read(directory name: String, depth: Int) {
         let path = name.isEmpty ? root : "\(root)/\(name)"
         guard depth <= Self.maximumDepth else {
             return report(path, "more than \(Self.maximumDepth) directories deep (is a symbolic link a loop?)")
@@ -109,12 +115,12 @@ private struct DirectoryReader {
             let inner = name.isEmpty ? entryName : "\(name)/\(entryName)"
             var status = stat()
             guard stat("\(root)/\(inner)", &status) == 0 else {
-                if PolicyDirectory.kind(of: inner) != nil { report("\(root)/\(inner)", "cannot be read", errno) }
+                if takes(inner) { report("\(root)/\(inner)", "cannot be read", errno) }
                 continue
             }
             if status.st_mode & S_IFMT == S_IFDIR {
                 read(directory: inner, depth: depth + 1)
-            } else if PolicyDirectory.kind(of: inner) != nil {
+            } else if takes(inner) {
                 read(file: inner)
             }
             guard files.count <= Self.maximumFiles, byteCount <= Self.maximumBytes else {
@@ -126,7 +132,8 @@ private struct DirectoryReader {
         }
     }
 
-    private mutating func read(file name: String) {
+    /// Reads one file below the directory.
+    mutating func read(file name: String) {
         let path = "\(root)/\(name)"
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { return report(path, "cannot be read", errno) }

@@ -13,13 +13,24 @@ public struct CompiledPolicy: Sendable {
     }
 
     private let queries: [String: Int32]
+    /// The questions that the policy was compiled with, for `Evaluator.solve`.
+    let questions: [Question]
+    /// What coverage counts; empty unless the policy is instrumented.
+    let coverable: [CoverableSource]
+
+    /// A compiled question: its group, and its expressions.
+    struct Question: Sendable {
+        let group: Int32
+        let expressions: [QueryExpression]
+    }
 
     /// Compiles `modules` (names are what errors give) over `data`, an object. Queries that will be asked beside
-    /// documents are compiled with them; `functions` may be called as built-in ones are. Throws everything that is wrong
-    /// with the modules.
+    /// documents are compiled with them, `questions` with the values of their expressions for `Evaluator.solve`; `functions`
+    /// may be called as built-in ones are. Throws everything that is wrong with the modules.
     public init(
         modules: [(name: String, source: String)], data: RegoValue = .object([]), queries: [String] = [],
-        functions: [HostFunction] = [], limits: RegoLimits = RegoLimits()
+        questions: [RegoQuery] = [], functions: [HostFunction] = [], limits: RegoLimits = RegoLimits(),
+        options: CompileOptions = CompileOptions()
     ) throws(RegoErrors) {
         var parsed: [Module] = []
         var errors: [RegoError] = []
@@ -31,18 +42,29 @@ public struct CompiledPolicy: Sendable {
             }
         }
         if !errors.isEmpty { throw RegoErrors(errors) }
+        // Before the compiler rewrites them.
+        coverable = options.isInstrumented ? parsed.map { CoverableSource($0) } : []
         let compiler = Compiler(
-            parsed, hostFunctions: Dictionary(functions.map { ($0.name, $0.argumentCount) }) { $1 })
+            parsed, hostFunctions: Dictionary(functions.map { ($0.name, $0.argumentCount) }) { $1 }, options: options)
         try compiler.compile()
-        var bodies: [(text: String, body: Body, names: [(local: String, name: String)])] = []
-        for query in queries {
-            let (body, names) = try compiler.compileQuery(try Parser.query(query))
-            bodies.append((query, body, names))
+        var compiled: [(text: String, query: Compiler.Query)] = []
+        for query in queries { compiled.append((query, try compiler.compileQuery(try Parser.query(query)).query)) }
+        var asked: [(query: Compiler.Query, expressions: [QueryExpression])] = []
+        for question in questions {
+            let (body, package, imports) = try question.parse()
+            asked.append(try compiler.compileQuery(body, package: package, imports: imports, capturing: true))
         }
-        let planner = Planner(compiler, queries: bodies.map(\.body), hostFunctions: functions)
+        let planner = Planner(
+            compiler, queries: (compiled.map(\.query) + asked.map(\.query)).map(\.body),
+            hostFunctions: functions, options: options)
         try planner.planAll()
         var numbers: [String: Int32] = [:]
-        for entry in bodies { numbers[entry.text] = try planner.planQuery(entry.body, entry.names) }
+        for (text, query) in compiled { numbers[text] = try planner.planQuery(query) }
+        var answerable: [Question] = []
+        for (query, expressions) in asked {
+            answerable.append(Question(group: try planner.planQuery(query), expressions: expressions))
+        }
+        self.questions = answerable
         program = Program(planner)
         self.queries = numbers
         self.limits = limits
@@ -53,6 +75,8 @@ public struct CompiledPolicy: Sendable {
     private init(_ other: CompiledPolicy, data: RegoValue) {
         program = other.program
         queries = other.queries
+        questions = other.questions
+        coverable = other.coverable
         limits = other.limits
         self.data = DataSnapshot(data, other.program)
         self.data.computeConstants(limits)

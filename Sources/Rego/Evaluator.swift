@@ -10,6 +10,24 @@ public final class Evaluator {
         machine = Machine(program: policy.program, data: policy.data, limits: policy.limits)
     }
 
+    /// Takes what a `print` says: the text of its operands with spaces between, and the place of the call.
+    public typealias PrintSink = (_ text: String, _ file: String, _ row: Int) -> Void
+
+    /// Where `print` of a policy goes that was compiled with `CompileOptions.keepsPrints`; nowhere where it is nil.
+    public var printSink: PrintSink? {
+        get { machine.printSink }
+        set { machine.printSink = newValue }
+    }
+
+    /// What watches a policy that was compiled with `CompileOptions.isInstrumented`.
+    public var observation: Observation? {
+        get { machine.observation }
+        set {
+            newValue?.watch(policy)
+            machine.observation = newValue
+        }
+    }
+
     /// A rule's place.
     public struct DecidingRule: Hashable, Sendable {
         /// The module's name.

@@ -19,7 +19,9 @@
 //     result.inputPathsRead, result.readClock, result.readRandom     // what a decision cache may rely on
 //
 // Data is replaced without recompiling by `policy.replacing(data:)`; JSON and YAML become values by `RegoValue(json:)`
-// and `RegoValue(yaml:)`, with their number literals kept. `RegoTestRunner` runs `test_` rules.
+// and `RegoValue(yaml:)`, with their number literals kept. `RegoTestRunner` runs `test_` rules. `CompileOptions` has what
+// tools want and packets do not pay for: schemas, strictness, `print` for a sink, and instrumented programs that tell an
+// `Observation` of their steps.
 //
 // Imports: CRE2 (regular expressions), JOSE and CLibcrypto (tokens, digests), BigInt, Yams; nothing of the rest of
 // Sallyport.

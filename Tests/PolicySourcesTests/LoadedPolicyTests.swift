@@ -2,6 +2,7 @@ import Foundation
 import Identity
 import PacketHeaders
 import Policy
+import Rego
 import Testing
 
 @testable import PolicySources
@@ -80,54 +81,78 @@ import Testing
     }
 }
 
-@Suite struct PolicyTestRunnerTests {
-    private func run(_ tests: String) throws -> [PolicyTestResult] {
-        let directory = PolicyDirectory(
-            path: "p",
-            files: [
-                .init(name: "a.rego", bytes: Array("package a\nallow if input.x == data.x".utf8)),
-                .init(name: "data.yaml", bytes: Array("x: 1".utf8)),
-                .init(name: "a_test.rego", bytes: Array(("package a_test\nimport data.a\n" + tests).utf8)),
-            ])
-        return try PolicyTestRunner(directory).run(time: 0)
-    }
-
-    @Test("a test passes if its rule is true, and else says why not")
-    func outcomes() throws {
-        let results = try run(
-            """
-            test_allowed if a.allow with input as {"x": 1}
-            test_refused if a.allow with input as {"x": 2}
-            test_number := 5
-            test_data if a.allow with input as {"x": 7} with data.x as 7
-            test_error if to_number("x") == 1
-            todo_test_later if false
-            helper := true
-            """)
-        let found: [String: PolicyTestResult.Outcome] = results.reduce(into: [:]) { all, result in
-            all[String(result.name.dropFirst("data.a_test.".count))] = result.outcome
-        }
-        #expect(found.count == 6)
-        #expect(found["test_allowed"] == .passed)
-        #expect(found["test_data"] == .passed)
-        #expect(found["test_number"] == .failed("is 5, not true"))
-        #expect(found["test_refused"] == .failed("is undefined: one of its conditions does not hold"))
-        #expect(found["todo_test_later"] == .skipped)
-        guard case .failed(let why)? = found["test_error"] else {
-            Issue.record("an error passed")
-            return
-        }
-        #expect(why.hasPrefix("p/a_test.rego:7: eval_builtin_error: "))
-    }
-
-    @Test("the policy that is installed loads and passes its tests")
+@Suite struct InstalledPolicyTests {
+    @Test("the policy that is installed loads, fits the input's schema and passes its tests")
     func installed() throws {
         let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
             .deletingLastPathComponent()
-        let directory = try PolicyDirectory.read(root.appendingPathComponent("policies").path)
+        let path = root.appendingPathComponent("policies").path
+        let directory = try PolicyDirectory.read(path)
         #expect(throws: Never.self) { try LoadedPolicy.compile(directory, package: "sallyport.egress") }
-        let results = try PolicyTestRunner(directory).run(time: 1_767_225_600_000_000_000)
-        #expect(results.count >= 27)
-        for result in results { #expect(result.outcome == .passed, "\(result.name)") }
+        let files = try PolicyFiles([path], layout: .bundle)
+        var options = CompileOptions()
+        options.inputSchema = try PolicySchemas.input()
+        var limits = RegoLimits()
+        limits.strictBuiltinErrors = true
+        let runner = try RegoTestRunner(modules: files.modules, data: files.data, limits: limits, options: options)
+        let reports = try runner.run(time: 1_767_225_600_000_000_000)
+        #expect(reports.count >= 27)
+        for report in reports { #expect(report.outcome == .passed, "\(report.name)") }
+    }
+
+    @Test("a key that the input never has is found in a policy")
+    func misspelt() throws {
+        var options = CompileOptions()
+        options.inputSchema = try PolicySchemas.input()
+        let module = "package sallyport.egress\nallow if input.destination.hostname == \"a\""
+        let error = #expect(throws: RegoErrors.self) {
+            try CompiledPolicy(modules: [("egress.rego", module)], options: options)
+        }
+        #expect(error?.errors.first?.message == "undefined ref: input.destination.hostname")
+    }
+}
+
+@Suite struct PolicyFilesTests {
+    @Test("takes files and directories: all data or a bundle's, below prefixes and directories")
+    func layouts() throws {
+        let directory = try TemporaryDirectory()
+        try directory.write("package a", to: "a.rego")
+        try directory.write("{\"u\": 1}", to: "users/list.json")
+        try directory.write("t: 2", to: "teams/data.yaml")
+        try directory.write("nothing", to: "notes.txt")
+        let path = directory.path
+        let loose = try PolicyFiles([path], layout: .loose)
+        #expect(loose.modules.map(\.name) == [path + "/a.rego"])
+        #expect(loose.data.json == #"{"teams":{"t":2},"users":{"u":1}}"#)
+        #expect(try PolicyFiles([path + "/"], layout: .bundle).data.json == #"{"teams":{"t":2}}"#)
+        let single = try PolicyFiles(
+            [path + "/a.rego", "x.y:\(path)/users/list.json", path + "/a.rego"], layout: .bundle)
+        #expect(single.modules.count == 1)
+        #expect(single.data.json == #"{"x":{"y":{"u":1}}}"#)
+    }
+
+    @Test("says what cannot be read or used")
+    func refused() throws {
+        let directory = try TemporaryDirectory()
+        try directory.write("nothing", to: "notes.txt")
+        try directory.write("[1]", to: "list.json")
+        for name in ["notes.txt", "list.json", "missing.rego"] {
+            let error = #expect(throws: PolicyLoadError.self) {
+                try PolicyFiles([directory.path + "/" + name], layout: .loose)
+            }
+            #expect(error?.problems.first?.file == directory.path + "/" + name)
+        }
+    }
+
+    @Test("reads one schema, or those of a directory by their names")
+    func schemas() throws {
+        let directory = try TemporaryDirectory()
+        try directory.write("{\"type\": \"string\"}", to: "input.json")
+        try directory.write("{\"type\": \"string\"}", to: "corp/users.json")
+        #expect(try PolicySchemas.read(directory.path).keys.sorted() == ["corp.users", "input"])
+        #expect(try PolicySchemas.read(directory.path + "/corp/users.json").keys.sorted() == ["input"])
+        try directory.write("5", to: "bad.json")
+        #expect(throws: PolicyLoadError.self) { try PolicySchemas.read(directory.path) }
+        #expect(throws: PolicyLoadError.self) { try PolicySchemas.read(directory.path + "/none") }
     }
 }

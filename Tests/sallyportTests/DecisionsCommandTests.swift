@@ -146,7 +146,7 @@ struct DecisionsCommandTests {
                 let explain = "\(Program.path) explain --json \(refused) --namespace cli-explain --socket /nonexistent"
                 let pick = "python3 -c 'import json, sys; print(json.dumps(json.load(sys.stdin)[\"input\"]))'"
                 let policies = Self.script.replacing("Tests/EndToEnd/lib/journald.sh", with: "policies")
-                return try shell("\(explain) | \(pick) | \(Program.path) policy eval \(policies) --input -").output
+                return try shell("\(explain) | \(pick) | \(Program.path) policy decide \(policies) --input -").output
             }
             #expect(asked.hasPrefix("deny (policy, rule "))
             let json = try await Program.run("explain --json \(refused) --namespace cli-explain --socket /nonexistent")

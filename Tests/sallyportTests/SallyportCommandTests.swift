@@ -13,7 +13,7 @@ struct SallyportCommandTests {
         #expect(version.output == "sallyport \(SallyportVersion.current)\n")
         for command in [
             "", "run", "status", "flows", "agents", "decisions", "explain", "rules", "policy", "policy check",
-            "policy test", "policy eval",
+            "policy test", "policy eval", "policy decide",
         ] {
             let help = try await Program.run(command + " --help")
             #expect(help.status == 0)

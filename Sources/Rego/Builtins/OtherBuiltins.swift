@@ -5,6 +5,10 @@ extension Builtins {
         [
             "opa.runtime": { machine, _ in machine.arena.object([]) },
             "trace": { _, _ in .true },
+            "internal.print": { machine, arguments throws(BuiltinFailure) in
+                try machine.print(arguments[0], site: arguments[1].integer)
+                return .true
+            },
             "rego.parse_module": { machine, arguments throws(BuiltinFailure) in
                 let (name, text) = (try arguments.text(0), try arguments.bytes(1))
                 try machine.charge(16 + text.count)

@@ -17,11 +17,11 @@ final class Compiler {
     private let mentioned: Set<Int>
     /// Host functions by name, with their numbers of arguments.
     let hostFunctions: [String: Int]
-    private let options: CompilerOptions
+    private let options: CompileOptions
     /// The types of all rules, for queries.
     private var types: TypeEnvironment?
 
-    init(_ modules: [Module], hostFunctions: [String: Int] = [:], options: CompilerOptions = CompilerOptions()) {
+    init(_ modules: [Module], hostFunctions: [String: Int] = [:], options: CompileOptions = CompileOptions()) {
         self.modules = modules.sorted { $0.source.name.utf8.lexicographicallyPrecedes($1.source.name.utf8) }
         self.hostFunctions = hostFunctions
         self.options = options
@@ -105,6 +105,7 @@ final class Compiler {
     }
 
     private func expandCalls() {
+        if options.keepsPrints { forEachBranch { PrintRewrite.rewrite($0, counter: &self.locals) } }
         forEachBranch { TemplateRewrite.rewrite($0, counter: &self.locals) }
         for module in modules {
             for rule in module.rules {
@@ -156,7 +157,7 @@ final class Compiler {
     }
 
     private func context(_ subjects: [String: Term]) -> TypeChecker.Context {
-        TypeChecker.Context(input: options.input, originals: originals, subjects: subjects)
+        TypeChecker.Context(input: options.inputSchema?.type, originals: originals, subjects: subjects)
     }
 
     private func checkTypes(
@@ -164,9 +165,14 @@ final class Compiler {
     ) throws(RegoErrors) {
         let checker = TypeChecker(context(normalizer.subjects))
         let environment = checker.rootEnvironment(hostFunctions: hostFunctions)
+        let annotations = options.schemas.map { SchemaAnnotations(modules, $0) }
         var found: [RegoError] = []
         for rule in graph.inOrderOfDependency() {
-            for branch in branches[ObjectIdentifier(rule)] ?? [] { found += checker.check(branch, in: environment) }
+            let (scope, errors) = annotations?.environment(of: rule, in: environment) ?? (environment, [])
+            found += errors
+            for branch in branches[ObjectIdentifier(rule)] ?? [] {
+                found += checker.check(branch, in: scope, addingTo: environment)
+            }
         }
         for error in RegoErrors.sorted(found) { fail(error) }
         types = environment
@@ -224,10 +230,14 @@ final class Compiler {
         }
     }
 
-    /// Prepares a query: returns the body in a safe order and the names of its variables as written.
-    func compileQuery(_ body: Body, package: [Term] = [], imports: [Import] = []) throws(RegoErrors) -> (
-        body: Body, names: [(local: String, name: String)]
-    ) {
+    /// A query in a safe order, and its variables by local and as written.
+    typealias Query = (body: Body, names: [(local: String, name: String)])
+
+    /// Prepares a query. Where `captures` is set, the values of its expressions stand in variables of their own
+    /// (`QueryExpression.variable`), and `expressions` says which.
+    func compileQuery(
+        _ body: Body, package: [Term] = [], imports: [Import] = [], capturing captures: Bool = false
+    ) throws(RegoErrors) -> (query: Query, expressions: [QueryExpression]) {
         var globals: [String: [Term]] = [:]
         for statement in imports { globals[statement.name] = statement.path }
         let data = Term(.variable("data"))
@@ -238,11 +248,14 @@ final class Compiler {
         }
         var resolver = Resolver(globals: globals)
         resolver.resolve(query: body)
+        var body = body
+        let expressions = captures ? QueryExpression.capture(&body, arity: { self.arity(of: $0) }) : []
         var stage = LocalVariables(counter: locals, isStrict: options.isStrict, arity: { self.arity(of: $0) })
-        var body = stage.rewriteQuery(body)
+        body = stage.rewriteQuery(body)
         let names = stage.originals
         finish(stage)
         try stop()
+        if options.keepsPrints { PrintRewrite.rewrite(body, counter: &locals) }
         TemplateRewrite.rewrite(&body, counter: &locals)
         var expansion = CallExpansion(counter: locals)
         body = expansion.expand(body)
@@ -262,11 +275,11 @@ final class Compiler {
         for name in seen.sorted() where name != "input" && name != "data" {
             if let original = names[name] {
                 result.append((name, original))
-            } else if !name.hasPrefix("__local"), !name.hasPrefix("$") {
+            } else if !name.hasPrefix("__local"), !name.hasPrefix("$") || QueryExpression.isVariable(name) {
                 result.append((name, name))
             }
         }
-        return (body, result)
+        return ((body, result), expressions)
     }
 
     // MARK: The tree
@@ -399,14 +412,6 @@ enum LocalNames {
         }
         return numbers
     }
-}
-
-/// How strict a compilation is.
-struct CompilerOptions {
-    /// Unused assignments, arguments and imports are errors.
-    var isStrict = false
-    /// The type of `input`, where it is known.
-    var input: RegoType?
 }
 
 extension RuleTree {

@@ -196,13 +196,19 @@ struct LocalVariables {
         }
     }
 
-    /// Renames variables of a head that the body declares.
     /// Gives the locals of a term their names as written.
     static func restore(_ term: Term, _ originals: [String: String]) {
         LocalVariables(counter: 0, arity: { _ in nil }).rename(
             term, originals.mapValues { Entry(local: $0, occurrence: .seen) })
     }
 
+    /// Gives the locals of an expression their names as written.
+    static func restore(_ expression: Expression, _ originals: [String: String]) {
+        LocalVariables(counter: 0, arity: { _ in nil }).rename(
+            expression, originals.mapValues { Entry(local: $0, occurrence: .seen) })
+    }
+
+    /// Renames variables of a head that the body declares.
     private func rename(_ term: Term, _ declared: [String: Entry]) {
         switch term.value {
         case .variable(let name): if let entry = declared[name] { term.value = .variable(entry.local) }

@@ -55,12 +55,18 @@ struct PrintCheck {
 
     // MARK: Operands
 
+    /// Names that are never variables of a body: the root documents, and what built-in functions begin with.
+    private static let reserved: Set<String> = {
+        let functions = BuiltinTable.declarations.keys.compactMap { $0.split(separator: ".").first.map(String.init) }
+        return Set(functions).union(["input", "data"])
+    }()
+
     /// Variables that are printed must be bound above.
     func checkOperands(_ module: Module) {
         for rule in module.rules {
             var next: Rule? = rule
             while let rule = next {
-                var globals: Set<String> = ["input", "data"]
+                var globals = Self.reserved.union(compiler.hostFunctions.keys)
                 globals.formUnion(VariableCollector.names(rule.head.arguments ?? [], VariableCollector()))
                 for term in rule.head.reference.dropFirst() + [rule.head.key, rule.head.value].compactMap({ $0 }) {
                     ClosureWalk.walk(term) { _ = checkOperands($0, globals) }

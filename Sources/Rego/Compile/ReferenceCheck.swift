@@ -203,6 +203,15 @@ struct ReferenceCheck {
             let keys = oneOf.map { TermPrinter.text(ConstantTerm.term($0)) }
             details.append(pad + "want (one of): [" + keys.joined(separator: " ") + "]")
         }
-        return RegoError("rego_type_error", terms[0].location, "undefined ref: \(text)", details: details)
+        var error = RegoError("rego_type_error", terms[0].location, "undefined ref: \(text)", details: details)
+        let place = terms[index].location
+        if place.row > 0 {
+            let alternatives = oneOf.compactMap(\.string)
+            error.hint = RegoError.Hint(
+                row: place.row, column: place.column, width: max(1, place.text.count),
+                suggestion: Spelling.suggestion(
+                    written, index, alternatives, below: environment.type(of: Term(.reference([terms[0]])))))
+        }
+        return error
     }
 }

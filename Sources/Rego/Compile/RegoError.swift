@@ -2,7 +2,7 @@
 public struct RegoError: Error, Hashable, Sendable, CustomStringConvertible {
     /// OPA's code: `rego_parse_error`, `rego_compile_error`, `rego_type_error`, `rego_unsafe_var_error`,
     /// `rego_recursion_error`, `eval_type_error`, `eval_conflict_error`, `eval_builtin_error`, `eval_with_merge_error`,
-    /// `eval_internal_error`, `eval_cancel_error`; or our own `rego_limit_error`, and `rego_unavailable_error` for a call
+    /// `eval_internal_error`, `eval_cancel_error`; empty where the host found the error; or our own `rego_limit_error`, and `rego_unavailable_error` for a call
     /// of a built-in function that an embedded engine does not have.
     public var code: String
     /// What is wrong, in OPA's words where OPA has some.
@@ -14,7 +14,40 @@ public struct RegoError: Error, Hashable, Sendable, CustomStringConvertible {
     /// Column in characters, from 1.
     public var column: Int
     /// The source line and a caret below it, or a type error's `have` and `want` lines.
-    public var details: [String]
+    public var details: [String] {
+        get { rest.first?.details ?? [] }
+        set { setRest(newValue, hint) }
+    }
+    /// Which part of the text is wrong and what may be meant, where more than its beginning is known.
+    public var hint: Hint? {
+        get { rest.first?.hint }
+        set { setRest(details, newValue) }
+    }
+
+    /// What few errors have: at most one, in memory of its own. Readers of deeply nested values keep room for errors in
+    /// every frame of their stack.
+    private var rest: [Rest] = []
+
+    private struct Rest: Hashable, Sendable {
+        let details: [String]
+        let hint: Hint?
+    }
+
+    private mutating func setRest(_ details: [String], _ hint: Hint?) {
+        rest = details.isEmpty && hint == nil ? [] : [Rest(details: details, hint: hint)]
+    }
+
+    /// A part of a module's text, and what may be meant.
+    public struct Hint: Hashable, Sendable {
+        /// Line, from 1.
+        public let row: Int
+        /// Column in characters, from 1.
+        public let column: Int
+        /// Characters.
+        public let width: Int
+        /// What may be meant instead, such as `input.destination.host`; nil where nothing is near.
+        public let suggestion: String?
+    }
 
     /// An error from its parts.
     public init(
@@ -25,7 +58,7 @@ public struct RegoError: Error, Hashable, Sendable, CustomStringConvertible {
         self.file = file
         self.row = row
         self.column = column
-        self.details = details
+        setRest(details, nil)
     }
 
     init(_ code: String, _ location: Location, _ message: String, details: [String] = []) {
@@ -38,9 +71,26 @@ public struct RegoError: Error, Hashable, Sendable, CustomStringConvertible {
     public var description: String {
         var place = ""
         if row > 0 { place = file.isEmpty ? "\(row):\(column): " : "\(file):\(row): " }
-        var text = "\(place)\(code): \(message)"
+        var text = place + (code.isEmpty ? "" : code + ": ") + message
         for line in details { text += "\n\t" + line }
         return text
+    }
+}
+
+extension RegoError {
+    /// As OPA's commands have it in JSON: `message`, `code`, `location` and `details`.
+    public var value: RegoValue {
+        var fields: [(key: RegoValue, value: RegoValue)] = [(.string("message"), .string(message))]
+        if !code.isEmpty { fields.append((.string("code"), .string(code))) }
+        if row > 0 {
+            let place: [(key: RegoValue, value: RegoValue)] = [
+                (.string("file"), .string(file)), (.string("row"), RegoValue(row)), (.string("col"), RegoValue(column)),
+            ]
+            fields.append((.string("location"), .object(place)))
+        }
+        if !details.isEmpty { fields.append((.string("details"), .string(details.joined(separator: "\n")))) }
+        if let suggestion = hint?.suggestion { fields.append((.string("suggestion"), .string(suggestion))) }
+        return .object(fields)
     }
 }
 

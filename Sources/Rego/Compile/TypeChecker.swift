@@ -44,9 +44,12 @@ final class TypeChecker {
 
     // MARK: Rules
 
-    /// Checks a rule in the environment of all rules and adds its type there.
-    func check(_ rule: NormalRule, in environment: TypeEnvironment) -> [RegoError] {
-        let (inner, errors) = check(rule.body, in: environment)
+    /// Checks a rule in `scope`, the environment of all rules or one with what annotations say of the rule, and adds its
+    /// type to that of all rules.
+    func check(
+        _ rule: NormalRule, in scope: TypeEnvironment, addingTo environment: TypeEnvironment
+    ) -> [RegoError] {
+        let (inner, errors) = check(rule.body, in: scope)
         let path = rule.path
         guard errors.isEmpty else {
             environment.tree.put(path, .anything)

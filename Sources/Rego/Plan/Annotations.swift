@@ -128,6 +128,20 @@ struct Annotations {
         entries.first { $0.scope == .rule && $0.rule == ObjectIdentifier(rule) }?.value ?? .object([])
     }
 
+    /// The `schemas` that hold in a rule, path and schema, those of what is nearest to it last.
+    func schemas(_ rule: Rule, package: [RegoValue]) -> [(path: String, schema: RegoValue)] {
+        let path = package + Self.path(rule)
+        var found = entries.filter { $0.scope == .subpackages && package.starts(with: $0.path) }
+            .sorted { $0.path.count < $1.path.count }
+        found += entries.filter { $0.scope == .package && $0.path == package }
+        found += entries.filter { $0.scope == .document && $0.path == path }
+        found += entries.filter { $0.scope == .rule && $0.rule == ObjectIdentifier(rule) }
+        return found.flatMap { ($0.value["schemas"]?.elements ?? []) }.flatMap { entry in
+            guard case .object(let pairs) = entry else { return [(path: String, schema: RegoValue)]() }
+            return pairs.compactMap { pair in pair.key.string.map { ($0, pair.value) } }
+        }
+    }
+
     /// What `rego.metadata.chain` says in a rule: from the rule to the root.
     func chain(_ rule: Rule, package: [RegoValue]) -> RegoValue {
         let path = package + Self.path(rule)

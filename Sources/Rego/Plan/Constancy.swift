@@ -4,9 +4,10 @@ struct Constancy {
     /// Numbers of the groups, in the order of planning; functions left out.
     private(set) var groups: [Int32] = []
 
-    /// Built-ins that read the clock besides those that are declared to be not deterministic.
+    /// Built-ins that read the clock or speak to the host besides those that are declared to be not deterministic.
     private static let volatile: Set<String> = [
-        "io.jwt.decode_verify", "io.jwt.encode_sign", "io.jwt.encode_sign_raw", "opa.runtime", "rand.intn",
+        "internal.print", "io.jwt.decode_verify", "io.jwt.encode_sign", "io.jwt.encode_sign_raw", "opa.runtime",
+        "rand.intn",
         "time.now_ns",
         "trace", "uuid.rfc4122", "crypto.x509.parse_and_verify_certificates",
         "crypto.x509.parse_and_verify_certificates_with_options",

@@ -32,7 +32,7 @@ final class Planner {
     enum Work {
         case rules(RuleTree)
         case document(RuleTree)
-        case query(Body, [(local: String, name: String)])
+        case query(Compiler.Query)
     }
     /// What the modules' comments say of them.
     lazy var annotations = Annotations(compiler.modules)
@@ -41,6 +41,13 @@ final class Planner {
     /// The rule at work.
     var currentRule: Rule?
     private let hostFunctions: [String: BuiltinFunction]
+    let options: CompileOptions
+    /// What instrumentation tells of, by number.
+    var traceSites: [TraceSite] = []
+    /// How many bodies inside of each other the code is in.
+    var scopeDepth: Int32 = 0
+    /// What is shown for expressions that the planner put in place of others.
+    var shown: [ObjectIdentifier: Expression] = [:]
     /// What `with`s in the policy replace: paths below `data` as text, and names of functions.
     let replacements: Replacements
 
@@ -56,8 +63,9 @@ final class Planner {
     /// A place in the code that may not be known yet.
     typealias Label = Int
 
-    init(_ compiler: Compiler, queries: [Body] = [], hostFunctions: [HostFunction] = []) {
+    init(_ compiler: Compiler, queries: [Body], hostFunctions: [HostFunction], options: CompileOptions) {
         self.compiler = compiler
+        self.options = options
         self.hostFunctions = Dictionary(hostFunctions.map { ($0.name, $0.builtin) }) { $1 }
         replacements = Replacements(compiler, queries)
     }
@@ -189,6 +197,9 @@ final class Planner {
     /// Plans the code of a group.
     private func plan(_ number: Int32, _ work: Work) throws(RegoErrors) {
         let saved = (env, fail, slotCount, slotPeak, labels, fixups)
+        let savedDepth = scopeDepth
+        scopeDepth = 0
+        defer { scopeDepth = savedDepth }
         let savedRule = currentRule
         currentRule = nil
         defer { currentRule = savedRule }
@@ -202,7 +213,7 @@ final class Planner {
         switch work {
         case .rules(let node): try planRules(node)
         case .document(let node): try planDocument(node)
-        case .query(let body, let names): try planSolutions(body, names)
+        case .query(let query): try planSolutions(query)
         }
         groups[Int(number)].slots = max(slotPeak, slotCount)
         groups[Int(number)].end = Int32(code.count)
@@ -273,25 +284,27 @@ final class Planner {
     }
 
     /// Plans a query: an array of objects, one for each solution.
-    func planQuery(_ body: Body, _ names: [(local: String, name: String)]) throws(RegoErrors) -> Int32 {
+    func planQuery(_ query: Compiler.Query) throws(RegoErrors) -> Int32 {
         let number = newGroup("query", [.string("\u{0}query")], arguments: nil)
-        try plan(number, .query(body, names))
+        try plan(number, .query(query))
         try drain()
         return number
     }
 
-    private func planSolutions(_ body: Body, _ names: [(local: String, name: String)]) throws(RegoErrors) {
+    private func planSolutions(_ query: Compiler.Query) throws(RegoErrors) {
         let start = slot()
         let end = fail
         emit(.begin, a: start)
-        try planBody(body)
+        let site = traceBody(query.body)
+        try planBody(query.body)
         var operands: [Int32] = []
-        for (local, name) in names {
+        for (local, name) in query.names {
             if let operand = env[local] { operands += [constant(.string(name)), operand] }
         }
         let object = slot()
         emit(.makeObject, a: object, b: Int32(operands.count / 2), c: pooled(operands))
         emit(.push, b: object)
+        traceSolution(site)
         emitJumping(.jump)
         place(end)
         emit(.endArray, a: 0, b: start)

@@ -3,8 +3,11 @@
 extension Planner {
     func planBody(_ body: Body) throws(RegoErrors) {
         for (index, expression) in body.enumerated() {
-            if try planMatching(body, index) { continue }
-            try plan(expression)
+            if options.isInstrumented {
+                try planObserved(expression)
+            } else if try !planMatching(body, index) {
+                try plan(expression)
+            }
         }
     }
 
@@ -15,6 +18,9 @@ extension Planner {
         }
         if expression.negated {
             let positive = Expression(try hoisted(expression.kind), expression.location)
+            if options.isInstrumented {
+                shown[ObjectIdentifier(positive)] = Expression(expression.kind, expression.location)
+            }
             try planNot([positive])
             return
         }
@@ -100,7 +106,11 @@ extension Planner {
         let savedEnv = env
         let savedFail = fail
         fail = onFailure
+        scopeDepth += 1
+        let site = traceBody(body)
         try planBody(body)
+        trace(.exit, site)
+        scopeDepth -= 1
         env = savedEnv
         fail = savedFail
     }
@@ -239,7 +249,10 @@ extension Planner {
             try planUnify(terms[1], terms[2])
             return
         }
-        if name == "print" || name == "internal.print" { return }
+        if name == "print" || name == "internal.print" {
+            if options.keepsPrints, terms.count == 2 { try planPrint(terms[1], location) }
+            return
+        }
         if let comparison = Planner.comparisons[name], !replacements.functions.contains(name) {
             let operands = try planArguments(Array(terms[1...2]))
             let (left, right) = (operands[0], operands[1])
@@ -260,6 +273,7 @@ extension Planner {
             throw RegoErrors([RegoError("rego_type_error", location, "undefined function \(name)")])
         }
         let value = try planInvoke(terms, arity, location)
+        if options.isInstrumented, name == "trace" { traceNote(try planTerm(terms[1]), location) }
         if BuiltinTable.isRelation(name) {
             let iterator = slotPair()
             emitJumping(.iterate, a: iterator, b: value)
@@ -331,6 +345,13 @@ extension Planner {
             emitJumping(.builtin, a: value, b: site, c: pooled(arguments))
         }
         return value
+    }
+
+    /// Plans what is left of a call of `print`: the operands as sets, and the place of the call.
+    private func planPrint(_ operands: Term, _ location: Location) throws(RegoErrors) {
+        let values = try planTerm(operands)
+        let site = try site("internal.print", 2, location)
+        emitJumping(.builtin, a: slot(), b: site, c: pooled([values, constant(RegoValue(Int(site)))]))
     }
 
     private func site(_ name: String, _ count: Int, _ location: Location) throws(RegoErrors) -> Int32 {

@@ -25,8 +25,10 @@ extension Planner {
             let skip = label()
             fail = skip
             bindArguments(rule.head.arguments)
+            let site = traceRule(rule)
             let operand = try planTerm(value)
             emit(.result, a: 0, b: operand, c: placeNumber(rule))
+            trace(.exit, site)
             place(skip)
             fail = savedFail
             place(end)
@@ -41,6 +43,8 @@ extension Planner {
         case complete(early: Label?)
         /// Collects keys and values.
         case partial(dynamic: Bool, isTree: Bool)
+
+        var isEarly: Bool { if case .complete(.some) = self { true } else { false } }
     }
 
     private func plan(_ rule: Rule, _ form: Form) throws(RegoErrors) {
@@ -58,6 +62,7 @@ extension Planner {
     private func planIndexed(_ rules: [Rule], _ form: Form) throws(RegoErrors) {
         let builder = RuleIndexBuilder(self, rules)
         guard rules.count > 2, let conditions = builder.conditions() else {
+            traceIndex(rules, iterator: nil, form.isEarly)
             for rule in rules { try plan(rule, form) }
             return
         }
@@ -65,6 +70,7 @@ extension Planner {
         let number = Int32(indexes.count)
         indexes.append(RuleIndex())
         emit(.indexBegin, a: iterator, b: number)
+        traceIndex(rules, iterator: iterator, form.isEarly)
         let again = label()
         let end = label()
         place(again)
@@ -114,8 +120,7 @@ extension Planner {
         if rule.otherwise == nil {
             let end = label()
             fail = end
-            try planBranch(rule, target: 0)
-            emitJumping(.jump, to: early)
+            try planBranch(rule, target: 0, early: early)
             place(end)
             return
         }
@@ -127,8 +132,7 @@ extension Planner {
             env = savedEnv
             let end = label()
             fail = end
-            try planBranch(branch, target: value)
-            emitJumping(.jump)
+            try planBranch(branch, target: value, early: nil)
             place(end)
             emitJumping(.jumpDefined, b: value, to: found)
             next = branch.otherwise
@@ -141,12 +145,16 @@ extension Planner {
         place(none)
     }
 
-    private func planBranch(_ rule: Rule, target: Int32) throws(RegoErrors) {
+    /// Plans a rule whose value goes to a slot; then it goes to `early`, or looks for more.
+    private func planBranch(_ rule: Rule, target: Int32, early: Label?) throws(RegoErrors) {
+        let site = traceRule(rule)
         try matchArguments(rule.head.arguments)
         try planBody(rule.body)
         var operand = constant(.boolean(true))
         if let value = rule.head.value { operand = try planTerm(value) }
         emit(.result, a: target, b: operand, c: placeNumber(rule))
+        if early == nil { traceSolution(site) } else { trace(.exitEarly, site) }
+        emitJumping(.jump, to: early)
     }
 
     private func planPartial(_ rules: [Rule], dynamic: Bool) throws(RegoErrors) {
@@ -187,6 +195,7 @@ extension Planner {
         let parts = (rule.module?.package ?? []) + [Term(.string(rule.name))] + rule.head.reference.dropFirst()
         let names = parts.dropFirst(depth)
         if rule.otherwise == nil {
+            let site = traceRule(rule)
             try planBody(rule.body)
             var keys: [Int32] = []
             for term in names { keys.append(try planTerm(term)) }
@@ -195,6 +204,7 @@ extension Planner {
             } else if let key = rule.head.key {
                 pushTuple(1, keys, try planTerm(key))
             }
+            traceSolution(site)
             emitJumping(.jump)
         } else {
             let value = slot()
@@ -205,8 +215,7 @@ extension Planner {
                 env = savedEnv
                 let none = label()
                 fail = none
-                try planBranch(branch, target: value)
-                emitJumping(.jump)
+                try planBranch(branch, target: value, early: nil)
                 place(none)
                 emitJumping(.jumpDefined, b: value, to: found)
                 next = branch.otherwise
@@ -229,6 +238,7 @@ extension Planner {
         let savedFail = fail
         let end = label()
         fail = end
+        let site = traceRule(rule)
         try planBody(rule.body)
         var keys: [Int32] = []
         for term in Compiler.dynamicParts(rule) { keys.append(try planTerm(term)) }
@@ -240,6 +250,7 @@ extension Planner {
         } else if let key = rule.head.key {
             pushTuple(1, keys, try planTerm(key))
         }
+        traceSolution(site)
         emitJumping(.jump)
         place(end)
         env = savedEnv

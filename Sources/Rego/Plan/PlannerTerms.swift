@@ -68,6 +68,8 @@ extension Planner {
         let end = label()
         emit(.begin, a: start)
         fail = end
+        scopeDepth += 1
+        let site = traceBody(body)
         try planBody(body)
         var operands: [Int32] = []
         for head in heads { operands.append(try planTerm(head)) }
@@ -76,6 +78,8 @@ extension Planner {
         } else {
             emit(.push, b: operands[0])
         }
+        traceSolution(site)
+        scopeDepth -= 1
         emitJumping(.jump)
         place(end)
         env = savedEnv

@@ -75,6 +75,9 @@ enum Opcode: UInt8 {
     case iterateMatching
     /// Slot `a` becomes whether data index `b` has operand `c` among its members.
     case member
+    /// Tells the observation of operation `a` at trace site `b` and depth `d`; `c` is an operand or slot of the operation.
+    /// Instrumented programs alone have it.
+    case observe
 }
 
 /// One step of a program.
@@ -196,6 +199,7 @@ final class Program: @unchecked Sendable {
     let entryGroups: [String: Int32]
     /// Rules whose names begin with `test_` or `todo_test_`, by path.
     let testRules: [(path: String, place: RulePlace)]
+    let traceSites: [TraceSite]
 
     init(_ planner: Planner) {
         arena = planner.arena
@@ -214,9 +218,11 @@ final class Program: @unchecked Sendable {
         nodes = planner.nodes
         indexes = planner.indexes
         dataIndexes = planner.dataIndexes
-        constantGroups = Constancy(planner).groups
+        // What is computed with the data is computed where nobody looks.
+        constantGroups = planner.options.isInstrumented ? [] : Constancy(planner).groups
         entryGroups = planner.entryGroups
         testRules = planner.testRules
+        traceSites = planner.traceSites
     }
 
     private static func copy<Element>(_ array: [Element]) -> UnsafeMutableBufferPointer<Element> {

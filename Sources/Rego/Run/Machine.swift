@@ -47,6 +47,10 @@ final class Machine {
     var mockFloor = 0
     var mockValues: [Value] = []
     var places: [Int32] = []
+    /// What instrumented programs tell their steps; nil where nobody looks.
+    var observation: Observation?
+    /// Where `print` goes.
+    var printSink: Evaluator.PrintSink?
 
     struct Frame {
         var base: Int32
@@ -130,6 +134,7 @@ final class Machine {
         frames.removeAll(keepingCapacity: true)
         collectedCount = 0
         budget = limits.instructions
+        observation?.begin()
         let value = try execute(group)
         if arena.isTooDeep { try checkLimits() }
         return value

@@ -29,6 +29,23 @@ extension Machine {
         if value.isUndefined { pc = Int(instruction.d) } else { base[Int(instruction.a)] = value }
     }
 
+    /// Hands what a `print` says to the sink: a line for each combination of what its operands may be.
+    func print(_ operands: Value, site number: Int) throws(BuiltinFailure) {
+        guard let printSink else { return }
+        let site = program.sites[number]
+        var lines = [""]
+        for (index, operand) in operands.elements.enumerated() {
+            let texts = operand.count == 0 ? ["<undefined>"] : operand.elements.map { Self.printed($0) }
+            try charge(lines.count * texts.count)
+            lines = lines.flatMap { line in texts.map { index == 0 ? $0 : line + " " + $0 } }
+        }
+        for line in lines { printSink(line, site.file, site.row) }
+    }
+
+    private static func printed(_ value: Value) -> String {
+        value.tag == .string ? value.text : RegoWriter.text(value)
+    }
+
     /// The error that ends the query; nil where the call is undefined instead.
     func error(_ failure: BuiltinFailure, _ site: CallSite) -> RegoError? {
         func make(_ code: String, _ message: String) -> RegoError {

@@ -257,6 +257,7 @@ extension Machine {
                 } else {
                     base[Int(instruction.a)] = Value(index.members.place(of: element) >= 0)
                 }
+            case .observe: observe(instruction, base)
             }
         }
     }
