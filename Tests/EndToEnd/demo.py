@@ -42,6 +42,9 @@ default decision := {"allow": false, "rule": "demo.default", "reason": "demo-bot
 
 decision := {"allow": true, "rule": "demo.connect"} if input.stage == "connect"
 
+# What it may not reach it may ask for: its refusals then show.
+decision := {"allow": true, "rule": "demo.resolve"} if input.stage == "resolve"
+
 decision := {"allow": true, "rule": "demo.names"} if {
 	input.stage in {"hello", "request"}
 	reachable
