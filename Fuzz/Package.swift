@@ -10,7 +10,9 @@ let swiftSettings: [SwiftSetting] = [.swiftLanguageMode(.v6), .enableExperimenta
 func fuzzer(_ name: String, _ folder: String, _ product: String) -> Target {
     .executableTarget(
         name: name, dependencies: ["CFuzzer", .product(name: product, package: "sallyport")],
-        path: "Sources/" + folder, swiftSettings: swiftSettings)
+        path: "Sources/" + folder, swiftSettings: swiftSettings,
+        // gold ends with an internal error on the sanitizer's sections; lld is part of the toolchain.
+        linkerSettings: [.unsafeFlags(["-use-ld=lld"])])
 }
 
 let package = Package(
