@@ -52,6 +52,11 @@ import Testing
         }
     }
 
+    @Test func keysOfDataThatNobodyKnowsAreOfAnyType() throws {
+        let module = "package test\nf(x) := x\np := f({k | some k, v in data.base.t; v > 1})\n"
+        #expect(try evaluate(module, data: #"{"base": {"t": {"a": 1, "b": 2}}}"#) == #"["b"]"#)
+    }
+
     @Test func showsTheLineOfAnError() throws {
         let errors = #expect(throws: RegoErrors.self) {
             try CompiledPolicy(modules: [("a.rego", "package test\np if {\n")])

@@ -72,7 +72,7 @@ extension RegoType {
         case .object(let properties, let rest):
             if properties.contains(where: { isUnknown($0.type) }) { return true }
             return rest.map { isUnknown($0.key) || isUnknown($0.value) } ?? false
-        case .set(let element): return isUnknown(element)
+        // A set of unknown elements is known to be a set, and so OPA takes it.
         default: return false
         }
     }
