@@ -61,7 +61,8 @@ sender = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
 sender.settimeout(20)
 sender.connect((sys.argv[1], int(sys.argv[2])))
 try:
-    sender.send(b"to nobody")
+    # A question for allowed.test, type A.
+    sender.send(bytes.fromhex("000001000001000000000000") + b"\\7allowed\\4test\\0" + bytes.fromhex("00010001"))
     sender.recv(512)
 except TimeoutError:
     sys.exit("silence")
