@@ -76,7 +76,7 @@ check "rules that a firewall's reload deleted are put back" eventually sallyport
 equal "after it an allowed name passes" "hello from allowed.test" "$(attended as_agent allowed.test 198.18.10.1)"
 
 # Bad input: one line that says what, why and what to do, and closed rules.
-cp /etc/sallyport/sallyport.yaml /root/good.yaml
+cp /etc/sallyport/sallyport.yaml /tmp/good.yaml
 echo 'uuid: 3' >>/etc/sallyport/sallyport.yaml
 said=$(sallyportd --check 2>&1)
 equal "a wrong key: exit 2" 2 $?
@@ -91,7 +91,7 @@ equal "a wrong key: nothing reached the sink" "$before" "$(sink_bytes)"
 equal "a wrong key: the host itself goes on" "hello from allowed.test" "$(as_host allowed.test 198.18.10.1)"
 check "a wrong key: applying rules with it fails" refute sallyport rules apply
 check "a wrong key: the rules are those from before" nft list table inet sallyport
-cp /root/good.yaml /etc/sallyport/sallyport.yaml
+cp /tmp/good.yaml /etc/sallyport/sallyport.yaml
 systemctl reset-failed sallyportd
 check "the right configuration starts" systemctl start sallyportd
 check "the rules are attended after it" eventually is_attended

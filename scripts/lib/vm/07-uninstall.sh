@@ -24,7 +24,7 @@ check "somebody else's marks stay" bash -c "conntrack -L -p tcp --orig-port-dst 
 equal "no cgroup of ours is left" "" "$(find /sys/fs/cgroup -name 'sallyport*')"
 # Units of the agents, which are not ours, refer to the slice.
 rm -f /etc/systemd/system/{research-bot,report-bot,impatient}.service /etc/systemd/system/*/impatient.service \
-    /opt/impatient.py /root/good.yaml
+    /opt/impatient.py /tmp/good.yaml
 rm -rf /etc/systemd/system/report-bot.service.d /opt/research-bot
 systemctl daemon-reload
 equal "no unit of ours is left" "" "$(systemctl list-units --all --no-legend 'sallyport*')"
