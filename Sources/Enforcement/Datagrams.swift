@@ -98,14 +98,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
                 return nil
             }
         }
-        guard let slot = remember(tuple, state, clock: arrival.clock) else {
-            refuse(
-                arrival, nil, identity: identity,
-                Refusal(.tableFull, text: "the flow table has no room for another flow of this agent"),
-                effects: &effects)
-            return nil
-        }
-        return slot
+        return remember(tuple, state, arrival, nil, identity: identity, effects: &effects)
     }
 
     private mutating func judgeDatagram<Effects: EnforcementEffects & ~Copyable>(

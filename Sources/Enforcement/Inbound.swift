@@ -40,11 +40,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
     private mutating func relay<Effects: EnforcementEffects & ~Copyable>(
         _ arrival: Arrival, _ tuple: FiveTuple, _ state: FlowState, identity: PacketIdentity, effects: inout Effects
     ) -> Bool {
-        guard let slot = remember(tuple, state, clock: arrival.clock) else {
-            refuse(
-                arrival, nil, identity: identity,
-                Refusal(.tableFull, text: "the flow table has no room for another flow of this agent"),
-                effects: &effects)
+        guard let slot = remember(tuple, state, arrival, nil, identity: identity, effects: &effects) else {
             return false
         }
         flows.move(slot, to: .decided)

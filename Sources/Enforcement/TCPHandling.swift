@@ -107,14 +107,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
                 return nil
             }
         }
-        guard let slot = remember(tuple, state, clock: arrival.clock) else {
-            refuse(
-                arrival, header, identity: identity,
-                Refusal(.tableFull, text: "the flow table has no room for another undecided flow of this agent"),
-                effects: &effects)
-            return nil
-        }
-        return slot
+        return remember(tuple, state, arrival, header, identity: identity, effects: &effects)
     }
 
     /// A SYN and ACK that leave an agent: it answers an outsider. Only what `listen:` names may be answered.
@@ -188,16 +181,25 @@ extension EnforcementEngine where Resolver: ~Copyable {
         return nil
     }
 
-    /// Puts a flow into the table. Where it is full, the oldest judged flows that live no more give way.
-    mutating func remember(_ tuple: FiveTuple, _ state: FlowState, clock: ClockReading) -> FlowSlot? {
+    /// Puts a flow into the table. Where it is full, the oldest judged flows that live no more give way; where that does not
+    /// help, or the agent has its share, the flow is refused.
+    /// - Parameter header: the packet's TCP header; nil for a datagram.
+    mutating func remember<Effects: EnforcementEffects & ~Copyable>(
+        _ tuple: FiveTuple, _ state: FlowState, _ arrival: Arrival, _ header: TCPHeader?, identity: PacketIdentity,
+        effects: inout Effects
+    ) -> FlowSlot? {
         for _ in 0..<2 {
             var evicted = FlowState()
             let slot = flows.insert(tuple, state, group: state.agent) { evicted = $0 }
             releaseInspection(of: evicted)
             if slot != nil { return slot }
-            guard reclaim(clock: clock) else { break }
+            guard reclaim(clock: arrival.clock) else { break }
         }
         counters.full &+= 1
+        refuse(
+            arrival, header, identity: identity,
+            Refusal(.tableFull, text: "the flow table has no room for another undecided flow of this agent"),
+            effects: &effects)
         return nil
     }
 
