@@ -1,6 +1,6 @@
 import FlowInspection
 import Identity
-public import Octets
+import Octets
 public import PacketHeaders
 public import Policy
 
