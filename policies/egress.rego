@@ -44,6 +44,8 @@ refusal := deny("agent", sprintf("agent %s may reach nothing: it is not listed u
 } else := deny("question-type", sprintf("agent %s may not ask for records of the type %s", [input.agent.id, input.question.type])) if {
 	input.stage == "resolve"
 	not input.question.type in question_types
+} else := deny("no_session", sprintf("agent %s may reach this only for a customer, and no session covers the flow (open one with the customer's token)", [input.agent.id])) if {
+	customer_missing
 } else := deny("question", sprintf("agent %s may not look up %s: none of its destinations lists this name", [input.agent.id, input.question.name])) if {
 	input.stage == "resolve"
 } else := deny("transport", sprintf("agent %s may not use %s: none of its destinations lists a protocol over it", [input.agent.id, input.destination.transport])) if {
@@ -86,6 +88,30 @@ groups contains group if {
 groups contains group if {
 	tier := data.customers[input.customer.id]
 	some group in data.agents[input.agent.id].tiers[tier]
+}
+
+# Whether the agent could reach this for some customer, while it works for none. A refusal with the rule no_session is
+# recorded with that reason.
+customer_missing if {
+	not input.customer
+	some tier
+	some group in data.agents[input.agent.id].tiers[tier]
+	for_customers(group)
+}
+
+for_customers(group) if {
+	input.stage == "connect"
+	some name in protocols(group)
+	transport(name) == input.destination.transport
+	input.destination.port in ports(group)
+	leads_here(group)
+}
+
+for_customers(group) if {
+	named
+	input.stage != "connect"
+	some pattern in patterns
+	_ = data.destinations[group].hosts[pattern]
 }
 
 # Those with a protocol over this transport: QUIC is the only one over UDP.

@@ -109,7 +109,7 @@ test_connect_only_where_something_could_be if {
 	allowed(connect("93.184.215.14", 443), "connect/packages")
 	allowed(connect("2606:2800::1", 80), "connect/reports")
 	refused(connect("93.184.215.14", 22), "port")
-	refused(connect("93.184.215.14", 8443), "port")
+	refused(connect("93.184.215.14", 9443), "port")
 }
 
 test_udp_only_for_quic if {
@@ -253,12 +253,23 @@ test_tunnels if {
 
 test_tiers if {
 	partner := {"destination": {"host": "api.partner.example", "port": 8443}}
-	refused(ask(partner), "port")
+	refused(ask(partner), "no_session")
 	allowed(ask(object.union(partner, {"customer": {"id": "acme"}})), "hello/partner")
 	refused(ask(object.union(partner, {"customer": {"id": "smallshop"}})), "port")
 	refused(ask(object.union(partner, {"customer": {"id": "nobody"}})), "port")
 	allowed(ask({"customer": {"id": "nobody"}}), "hello/packages")
 	refused(ask(object.union(partner, {"customer": {"id": "acme"}, "agent": {"id": "db-bot"}})), "port")
+}
+
+# What no customer may reach is refused for what it is; what some customer may reach, for want of one.
+test_no_session if {
+	refused(connect("93.184.215.14", 8443), "no_session")
+	refused(connect("93.184.215.14", 8444), "port")
+	refused(ask({"stage": "resolve", "question": {"name": "api.partner.example", "type": "A"}, "destination": {"host": "api.partner.example", "port": 53, "transport": "udp"}}), "no_session")
+	refused(ask({"stage": "resolve", "question": {"name": "api.partner.example", "type": "TXT"}, "destination": {"host": "api.partner.example", "port": 53, "transport": "udp"}}), "question-type")
+	refused(hello("evil.example"), "host")
+	refused(ask({"destination": {"host": "api.partner.example"}, "customer": {"id": "nobody"}}), "host")
+	refused(ask({"destination": {"host": "api.partner.example"}, "agent": {"id": "db-bot"}}), "port")
 }
 
 test_unknown_stage if refused(ask({"stage": "later"}), "stage")

@@ -103,21 +103,21 @@ struct DecisionCache: ~Copyable {
 /// The fingerprints of an input's fields, each made once, when the first plan needs it.
 private struct FieldHashes {
     let hash: Fingerprint
-    private var known: UInt32 = 0
-    private var values = InlineArray<32, UInt64>(repeating: 0)
+    private var known: UInt64 = 0
+    private var values = InlineArray<64, UInt64>(repeating: 0)
 
     init(_ hash: Fingerprint) {
         self.hash = hash
     }
 
     mutating func combined(_ plan: InputFieldSet, of input: PolicyInput) -> UInt64 {
-        var combined = UInt64(plan.rawValue)
+        var combined = plan.rawValue
         var left = plan.rawValue
         while left != 0 {
             let position = left.trailingZeroBitCount
-            if known & 1 << UInt32(position) == 0, let field = InputField(rawValue: UInt8(position)) {
+            if known & 1 << UInt64(position) == 0, let field = InputField(rawValue: UInt8(position)) {
                 values[position] = field.fact(of: input)?.fingerprint(hash) ?? 0
-                known |= 1 << UInt32(position)
+                known |= 1 << UInt64(position)
             }
             combined = hash.mix(combined ^ values[position])
             left &= left &- 1

@@ -41,6 +41,12 @@ extension FactType<[String: String]> {
     }
 }
 
+extension FactType<CustomerClaims> {
+    static var claims: FactType {
+        FactType(name: "an object") { value in value.pairs.map { _ in CustomerClaims(value) } }
+    }
+}
+
 extension FactType<UInt64> {
     static var time: FactType {
         FactType(name: "a time such as 2026-01-01T00:00:00Z") { $0.string.flatMap(Timestamp.nanoseconds) }
@@ -118,6 +124,7 @@ extension InputFact {
         case .text(let text): .string(text)
         case .list(let texts): .array(texts.map { .string($0) })
         case .table(let table): RegoValue(table)
+        case .claims(let claims): claims.value
         }
     }
 }

@@ -29,6 +29,11 @@ enum InputField: UInt8, CaseIterable {
     case questionType
     case databaseUser
     case databaseName
+    case customerID
+    case customerIssuer
+    case customerSession
+    case customerExpires
+    case customerClaims
 
     /// The keys that lead from `input` to the fact, outermost first.
     var keys: [String] { Self.keysByField[self] ?? [] }
@@ -65,22 +70,27 @@ enum InputField: UInt8, CaseIterable {
         case .questionType: input.question.map { .text($0.type) }
         case .databaseUser: input.database.map { .text($0.user) }
         case .databaseName: input.database?.name.map { .text($0) }
+        case .customerID: input.customer.map { .text($0.id) }
+        case .customerIssuer: input.customer?.issuer.map { .text($0) }
+        case .customerSession: input.customer?.session.map { .text($0) }
+        case .customerExpires: input.customer?.expires.map { .time($0) }
+        case .customerClaims: input.customer?.claims.map { .claims($0) }
         }
     }
 }
 
 /// A set of fields.
 struct InputFieldSet: OptionSet, Hashable {
-    let rawValue: UInt32
+    let rawValue: UInt64
 
-    static let all = InputFieldSet(rawValue: (1 << UInt32(InputField.allCases.count)) - 1)
+    static let all = InputFieldSet(rawValue: (1 << UInt64(InputField.allCases.count)) - 1)
 
-    init(rawValue: UInt32) {
+    init(rawValue: UInt64) {
         self.rawValue = rawValue
     }
 
     init(_ field: InputField) {
-        rawValue = 1 << UInt32(field.rawValue)
+        rawValue = 1 << UInt64(field.rawValue)
     }
 
     /// The fields that a read of `keys` below `input` can see: those below it, and the one it lies in.
@@ -116,6 +126,7 @@ enum InputFact {
     case text(String)
     case list([String])
     case table([String: String])
+    case claims(CustomerClaims)
 
     /// Whether a policy cannot tell the two apart. Text is compared byte for byte: Swift's `==` on strings calls
     /// canonically equivalent texts equal, Rego does not.
@@ -137,6 +148,7 @@ enum InputFact {
                     guard let index = right.index(forKey: key) else { return false }
                     return right[index].key.hasSameBytes(as: key) && right[index].value.hasSameBytes(as: value)
                 }
+        case (.claims(let left), .claims(let right)): left === right || left.text.hasSameBytes(as: right.text)
         default: false
         }
     }
@@ -156,6 +168,7 @@ enum InputFact {
         case .table(let values):
             // A sum, so that the order of a dictionary does not matter; it wraps by design.
             values.reduce(0) { $0 &+ hash.mix(hash.bytes(of: $1.key) ^ hash.mix(hash.bytes(of: $1.value))) }
+        case .claims(let claims): hash.bytes(of: claims.text)
         }
     }
 
@@ -166,6 +179,7 @@ enum InputFact {
         case .text(let value): value.utf8.count
         case .list(let values): values.reduce(0) { $0 + $1.utf8.count }
         case .table(let values): values.reduce(0) { $0 + $1.key.utf8.count + $1.value.utf8.count }
+        case .claims(let claims): claims.text.utf8.count
         }
     }
 }

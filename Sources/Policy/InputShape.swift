@@ -16,11 +16,18 @@ struct InputShape {
             ("agent", agent), ("destination", destination), ("protocol", protocolShape), ("request", request),
             ("question", InputShape(facts: [("name", .questionName), ("type", .questionType)], objects: [])),
             ("database", InputShape(facts: [("user", .databaseUser), ("name", .databaseName)], objects: [])),
+            ("customer", customer),
         ])
 
     private static let agent = InputShape(
         facts: [("id", .agentID), ("labels", .agentLabels)],
         objects: [("process", InputShape(facts: [("uid", .uid), ("cgroup", .cgroup)], objects: []))])
+
+    private static let customer = InputShape(
+        facts: [
+            ("id", .customerID), ("issuer", .customerIssuer), ("session", .customerSession),
+            ("expires", .customerExpires), ("claims", .customerClaims),
+        ], objects: [])
 
     private static let destination = InputShape(
         facts: [
@@ -73,6 +80,7 @@ extension InputFact {
         case .text(let text): object.set(key, text)
         case .list(let texts): object.set(key, texts)
         case .table(let table): object.set(key, table)
+        case .claims(let claims): object.set(key, claims.value)
         }
     }
 }

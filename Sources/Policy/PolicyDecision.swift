@@ -55,6 +55,17 @@ public struct PolicyDecision: Hashable, Sendable {
     }
 }
 
+extension PolicyDecision {
+    /// Says `noSession` of a refusal for want of a customer: where the policy says so by its rule's id, or where it looked
+    /// for a customer, found none and gives no account of its own.
+    mutating func noteMissingCustomer(_ input: PolicyInput, isLookedFor: Bool) {
+        guard !allow, reason == .policy, input.customer == nil else { return }
+        if rule == Reason.noSession.rawValue || isLookedFor && rule == nil && policyReason == nil {
+            reason = .noSession
+        }
+    }
+}
+
 /// Answers inputs. An engine is an immutable snapshot of one policy revision, shared by the queue threads; each thread
 /// asks through its own `PolicySession`, which holds scratch memory and the decision cache.
 public protocol PolicyEngine: Sendable {

@@ -71,6 +71,16 @@ extension PolicyInput {
         } else {
             try facts.rejectOrphans([.databaseName], without: .databaseUser)
         }
+        if let id = try facts.value(.customerID, as: .text) {
+            customer = Customer(
+                id: id, issuer: try facts.value(.customerIssuer, as: .text),
+                session: try facts.value(.customerSession, as: .text),
+                expires: try facts.value(.customerExpires, as: .time),
+                claims: try facts.value(.customerClaims, as: .claims))
+        } else {
+            try facts.rejectOrphans(
+                [.customerIssuer, .customerSession, .customerExpires, .customerClaims], without: .customerID)
+        }
     }
 }
 

@@ -65,6 +65,8 @@ public struct PolicyInput: Sendable {
     public var question: QuestionFacts?
     /// Who logs in to which database, where that is said in the clear.
     public var database: DatabaseFacts?
+    /// For whom the agent acts; nil where no session covers the flow.
+    public var customer: Customer?
 
     /// The facts that every stage has; the rest is set afterwards.
     public init(

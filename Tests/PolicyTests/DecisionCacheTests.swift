@@ -167,7 +167,9 @@ import Testing
         #expect(InputFieldSet(readingAt: ["agent", "process"]) == fields(.uid, .cgroup))
         #expect(InputFieldSet(readingAt: ["agent", "labels", "team"]) == InputFieldSet(.agentLabels))
         #expect(InputFieldSet(readingAt: ["request", "headers", "x"]) == InputFieldSet(.headers))
-        #expect(InputFieldSet(readingAt: ["customer", "id"]) == [])
+        #expect(InputFieldSet(readingAt: ["customer", "id"]) == InputFieldSet(.customerID))
+        #expect(InputFieldSet(readingAt: ["customer", "claims", "tier"]) == InputFieldSet(.customerClaims))
+        #expect(InputFieldSet(readingAt: ["destination", "names"]) == [])
         #expect(InputFieldSet(readingAt: ["destination"]).contains(.address))
         #expect(!InputFieldSet(readingAt: ["destination"]).contains(.stage))
     }
