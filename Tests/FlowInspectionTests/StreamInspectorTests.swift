@@ -161,6 +161,14 @@ extension Conversation {
         Conversation(
             [client([4, 1, 0, 80, 0, 0, 0, 1], ascii("me"), [0], ascii("four.example"), [0])],
             ["speaks socks", "proxy four.example:80"]),
+        // What follows the request may come with it, however long.
+        Conversation(
+            [
+                client(
+                    [4, 1, 1, 187, 198, 18, 0, 1, 0], hello("t.example"), [20, 3, 3, 0, 1, 1, 23, 3, 3, 4, 0],
+                    Array(repeating: 7, count: 1024))
+            ],
+            ["speaks socks", "proxy 198.18.0.1:443", "speaks tls", "hello t.example"]),
         Conversation([client([0x10, 16, 0, 4], ascii("MQTT"), [4, 2, 0, 60])], ["speaks mqtt"]),
         Conversation([client([19], ascii("BitTorrent protocol"), [0])], ["speaks bittorrent"]),
         Conversation([client(Array(1...16))], ["speaks unknown"]),
@@ -182,6 +190,8 @@ extension Conversation {
         Conversation(
             [client(magic, frame(6, 0, 0, [0, 0, 0, 0, 0, 0, 0, 0]))],
             ["HTTP/2 connection that does not begin with SETTINGS"]),
+        Conversation(
+            [client([4, 1, 0, 80, 0, 0, 0, 1, 0], Array(repeating: 0x61, count: 300), [0])], ["SOCKS 4 name"]),
         Conversation([client(startup("user", "u", "user", "v"))], ["PostgreSQL parameter twice"]),
         Conversation([client(startup("database", "u"))], ["PostgreSQL startup without user"]),
         Conversation(

@@ -71,6 +71,7 @@ import Testing
             ([21, 3, 1, 0, 2, 1, 0] + usual.records(), "alert before the end of the ClientHello", 0),
             ([24, 3, 1, 0, 1, 1] + usual.records(), "TLS record type", 0),
             ([0x80, 0x2E, 1, 3, 1], "SSLv2 hello", 0),
+            ([22, 3, 1, 0, 4, 1, 0, 0, 40], "ClientHello shorter than possible", 8),
             ([22, 2], "TLS record version", 1), ([22, 3, 5], "TLS record version", 2),
             ([22, 3, 1, 0x40, 1], "TLS record too long", 3),
             (HelloBuilder.records([2] + message.dropFirst(), of: 9), "handshake message other than ClientHello", 5),
@@ -81,6 +82,17 @@ import Testing
         let error = WireError.malformed(StaticReason(reason), offset: offset)
         #expect(throws: error) { try Self.scan(stream) }
         #expect(throws: error) { try Self.scan(stream, cuts: Array(0..<stream.count)) }
+    }
+
+    @Test("a message too short for its own version is refused in every split")
+    func emptyMessage() {
+        let stream: [UInt8] =
+            [1, 0, 0, 0].flatMap { [22, 3, 1, 0, 1, $0] } + [22, 3, 1, 0, 23, 3, 31]
+        for cuts in [[stream.count], Array(0...stream.count)] {
+            #expect(throws: WireError.malformed("ClientHello shorter than possible", offset: 23)) {
+                try Self.scan(stream, cuts: cuts)
+            }
+        }
     }
 
     @Test("bounds the stream that a ClientHello may take")

@@ -112,13 +112,28 @@ public struct SOCKSClientReader: Hashable, Sendable, BitwiseCopyable {
         guard (1...2).contains(command) else { throw reader.malformed("SOCKS command") }
         let port = try reader.readUInt16()
         let bits = try reader.readUInt32()
-        guard reader.remaining < 512 else { throw reader.malformed("SOCKS 4 user") }
-        _ = try reader.readTerminated()
+        _ = try text(&reader, "SOCKS 4 user")
         // 0.0.0.x with x other than 0 says that a name follows.
         let host: Host =
-            bits != 0 && bits < 256 ? try self.host(try reader.readTerminated()) : .address(IPAddress(v4: bits))
+            bits != 0 && bits < 256
+            ? try self.host(try text(&reader, "SOCKS 4 name")) : .address(IPAddress(v4: bits))
         return .request(
             SOCKSRequest(version: 4, command: command, host: host, port: port), byteCount: reader.position)
+    }
+
+    /// A text of at most 255 bytes and its zero byte; what follows it is another's.
+    @_lifetime(copy reader)
+    private static func text(_ reader: inout ByteReader, _ reason: StaticReason) throws(WireError) -> RawSpan {
+        let limit = 255
+        do throws(WireError) {
+            let start = reader.position
+            let text = try reader.readTerminated()
+            guard text.byteCount <= limit else { throw .malformed(reason, offset: start) }
+            return text
+        } catch {
+            if case .truncated = error, reader.remaining > limit { throw reader.malformed(reason) }
+            throw error
+        }
     }
 
     private static func host(_ bytes: RawSpan) throws(WireError) -> Host {

@@ -171,7 +171,13 @@ public struct ClientHelloScanner: Hashable, Sendable, BitwiseCopyable {
                 case 1 where byte != 0:
                     guard isSecond else { throw .malformed("ClientHello longer than allowed", offset: index) }
                     return .other
-                case 2, 3: messageLength = messageLength << 8 | UInt32(byte)
+                case 2: messageLength = UInt32(byte) << 8
+                case 3:
+                    messageLength |= UInt32(byte)
+                    guard messageLength >= Self.minimumBodyByteCount else {
+                        guard isSecond else { throw .malformed("ClientHello shorter than possible", offset: index) }
+                        return .other
+                    }
                 case 4 where byte != 3:
                     guard isSecond else { throw .malformed("ClientHello version", offset: index) }
                     return .other
@@ -186,6 +192,9 @@ public struct ClientHelloScanner: Hashable, Sendable, BitwiseCopyable {
         messageByteCount = messageLength + 4
         return .clientHello
     }
+
+    /// Version, random, an empty session id, one cipher suite and one compression method (RFC 5246 §7.4.1.2).
+    private static let minimumBodyByteCount: UInt32 = 2 + 32 + 1 + 2 + 2 + 1 + 1
 
     /// Type, length and the version's high byte.
     private static let prefixByteCount = 5
