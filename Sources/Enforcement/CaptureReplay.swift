@@ -133,6 +133,7 @@ private struct NoSockets: SocketOwnerResolving {
     func owner(of flow: FiveTuple) -> SocketOwner? { nil }
     func listener(at address: IPAddress, port: UInt16, transport: TransportProtocol) -> SocketOwner? { nil }
     func path(of cgroup: CgroupID) -> String? { nil }
+    func isTracked(_ flow: FiveTuple) -> Bool { false }
     func bytesAcknowledged(on flow: FiveTuple) -> UInt64? { nil }
 }
 
@@ -159,6 +160,7 @@ private struct ReplayEffects: EnforcementEffects {
     mutating func drop(_ packet: PacketReference) { waiting[packet.id] = nil }
     mutating func requeue(_ packet: PacketReference, to queue: UInt16) { waiting[packet.id] = nil }
     func inject(_ bytes: RawSpan) {}
+    mutating func cut(_ flow: FiveTuple, isForwarded: Bool) { decided.insert(flow) }
     mutating func report(_ outcome: Outcome) { outcomes.append(outcome) }
     func monotonicNow() -> UInt64 { 0 }
 }

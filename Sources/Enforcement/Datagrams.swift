@@ -27,14 +27,18 @@ extension EnforcementEngine where Resolver: ~Copyable {
             return
         }
         if let slot = flows.find(tuple) {
-            guard flows[slot].phase != .refused else {
+            let isRefused =
+                !isCurrent(slot, clock: arrival.clock, effects: &effects) || flows[slot].phase == .refused
+            // A question or a new connection is its sender's, whoever sent from these addresses and ports before. So is a
+            // datagram where another's was refused.
+            let opens = isRefused || flows[slot].isToResolver || QUICLongHeader.isLong(payload)
+            let isSame = !opens || arrival.facts.hook != .output || isSameSender(slot, arrival)
+            if isRefused, isSame {
                 flows.move(slot, to: .decided)
                 effects.accept(arrival.facts.reference, mark: .refused)
                 return
             }
-            // A question or a new connection is its sender's, whoever sent from these addresses and ports before.
-            let opens = flows[slot].isToResolver || QUICLongHeader.isLong(payload)
-            if !opens || arrival.facts.hook != .output || isSameSender(slot, arrival) {
+            if isSame {
                 judgeDatagram(slot, arrival, bytes, payload, effects: &effects)
                 return
             }
@@ -65,6 +69,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
         let identity = identify(arrival, local: arrival.packet.flow)
         let state = flows[slot]
         return identity.identification.agent?.rawValue == state.agent && identity.inode == state.inode
+            && identity.session == (state.session == 0 ? .none : .session(SessionNumber(rawValue: state.session)))
     }
 
     /// The first datagram of a flow: who sends it, and may it go there at all? Returns the flow's slot, or nil after a refusal.
@@ -84,6 +89,10 @@ extension EnforcementEngine where Resolver: ~Copyable {
         state.uid = identity.uid ?? .max
         state.cgroup = identity.cgroup?.rawValue ?? 0
         state.inode = identity.inode
+        if let refusal = join(identity, &state, arrival) {
+            refuse(arrival, nil, identity: identity, refusal, effects: &effects)
+            return nil
+        }
         if isResolver(tuple) {
             state.isToResolver = true
             state.phase = .requests
@@ -199,6 +208,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
             input.protocol?.take(hello)
             let decision = decide(input)
             guard decision.allow else { return Refusal(decision, input: input) }
+            facts.keep(input, for: slot)
             report(input, decision, arrival.packet.flow, arrival.clock, inode: flows[slot].inode, effects: &effects)
             return nil
         case .dns, .question, .request, .login, .software, .proxyRequest:

@@ -50,6 +50,15 @@ public final class EnforcementSnapshot: Sendable {
     }
 }
 
+extension EnforcementSnapshot {
+    /// Whether a flow that another snapshot has decided would be decided alike by this one. The interfaces of now apart: a
+    /// flow keeps its agent.
+    func decides(as other: EnforcementSnapshot) -> Bool {
+        policy.revision == other.policy.revision && agents.agents == other.agents.agents
+            && resolvers == other.resolvers && listen == other.listen
+    }
+}
+
 /// The engine's bounds, for one queue thread.
 public struct EnforcementLimits: Sendable {
     /// Flows remembered at once.

@@ -90,6 +90,12 @@ public protocol EnforcementEffects: ~Copyable {
     mutating func requeue(_ packet: PacketReference, to queue: UInt16)
     /// Sends a packet of ours: a reset to the server of a refused flow.
     mutating func inject(_ bytes: RawSpan)
+    /// Ends a flow that was allowed: from when this returns the kernel passes no byte of it, in either direction. Verdicts
+    /// given before take effect before.
+    /// - Parameters:
+    ///   - flow: the flow, its opener first.
+    ///   - isForwarded: whether it crosses the host; otherwise its socket is one of the host's, and is ended too.
+    mutating func cut(_ flow: FiveTuple, isForwarded: Bool)
     /// Reports a decision or a refusal, once.
     mutating func report(_ outcome: Outcome)
     /// `CLOCK_MONOTONIC` now, in nanoseconds, for the latency of a decision.

@@ -20,6 +20,14 @@ public struct EnforcementEngine<Resolver: SocketOwnerResolving & ~Copyable>: ~Co
     var resolver: Resolver
     var identities: IdentityCache
     var flows: FlowTable<FlowState>
+    /// What each flow was last allowed for, by its slot.
+    var facts: FlowFactsStore
+    /// The sessions that are open, and what ties flows to them.
+    var sessions = OpenSessions()
+    /// Counts the snapshots that may decide otherwise than the one before.
+    var generation: UInt32 = 1
+    /// Where the look at every flow has got to that a new snapshot asks for; nil where none is under way.
+    var reconsidered: Int?
     var inspections: InspectionPool<Inspection>
     var datagramInspections: InspectionPool<DatagramInspection>
     /// Where inspectors work.
@@ -41,27 +49,30 @@ public struct EnforcementEngine<Resolver: SocketOwnerResolving & ~Copyable>: ~Co
         session = snapshot.policy.makeSession()
         identities = IdentityCache(table: snapshot.agents)
         flows = FlowTable(capacity: limits.flowCount, placeholder: FlowState(), hashKey: hashKey)
+        facts = FlowFactsStore(capacity: flows.capacity)
         inspections = InspectionPool(capacity: limits.inspectionCount)
         datagramInspections = InspectionPool(capacity: limits.inspectionCount)
         inspectionScratch = InspectionScratch(helloByteCount: limits.helloByteCount)
         scratch = [UInt8](repeating: 0, count: 65_536 + 64)
     }
 
-    /// Puts a new snapshot in force for every decision from now on. Agents keep their flows by id; a flow whose agent is no
-    /// longer configured is refused at its next packet.
+    /// Puts a new snapshot in force for every decision from now on. Agents keep their flows by id. Where the snapshot may
+    /// decide otherwise than the last one, every flow is decided anew, by `reconsider` or at its next packet.
     public mutating func adopt(_ next: EnforcementSnapshot) {
         guard next !== snapshot else { return }
         let old = snapshot.agents.agents
-        flows.updateEach { state in
-            if Int(state.agent) < old.count, let index = next.agents.index(of: old[Int(state.agent)].id) {
-                state.agent = index.rawValue
-            } else {
-                state.agent = .max
-                state.phase = .refused
+        if old.map(\.id) != next.agents.agents.map(\.id) {
+            flows.updateEach { state in
+                let index = Int(state.agent) < old.count ? next.agents.index(of: old[Int(state.agent)].id) : nil
+                state.agent = index?.rawValue ?? .max
             }
         }
+        if !next.decides(as: snapshot) {
+            generation &+= 1
+            reconsidered = 0
+            session = next.policy.makeSession()
+        }
         snapshot = next
-        session = next.policy.makeSession()
     }
 
     /// Gives the verdict on one packet, or holds it.

@@ -39,6 +39,10 @@ struct FlowState: BitwiseCopyable {
     var cgroup: UInt64 = 0
     /// The inode of the agent's socket, 0 where unknown.
     var inode: UInt32 = 0
+    /// The number of the session that the flow belongs to, 0 for none.
+    var session: UInt32 = 0
+    /// The generation of the snapshot by which the flow was last decided.
+    var generation: UInt32 = 0
     /// The position of the flow's inspection in its pool, -1 for none.
     var inspection: Int32 = -1
     /// The sequence number of the client's SYN.

@@ -14,6 +14,8 @@ struct PacketIdentity {
     var path: String?
     /// The inode of the agent's socket, 0 where it is not known.
     var inode: UInt32 = 0
+    /// Whose session the packet belongs to.
+    var session = SessionMatch.none
 }
 
 extension EnforcementEngine where Resolver: ~Copyable {
@@ -21,16 +23,25 @@ extension EnforcementEngine where Resolver: ~Copyable {
     /// - Parameter local: the flow with the agent's side as its source.
     mutating func identify(_ arrival: Arrival, local: FiveTuple) -> PacketIdentity {
         guard arrival.facts.hook == .output else {
-            return PacketIdentity(
-                identification: snapshot.agents.identify(
-                    interface: arrival.facts.inputInterface, source: local.source),
-                uid: nil, cgroup: nil, path: nil)
+            let identification = snapshot.agents.identify(
+                interface: arrival.facts.inputInterface, source: local.source)
+            var identity = PacketIdentity(identification: identification, uid: nil, cgroup: nil, path: nil)
+            if let agent = identification.agent {
+                identity.session = sessions.index.session(
+                    ofForwarded: snapshot.agents[agent].id, source: local.source)
+            }
+            return identity
         }
         guard var owner = resolver.owner(of: local) else {
             return PacketIdentity(
                 identification: .nobody(.noSocket), uid: arrival.facts.uid, cgroup: nil, path: nil)
         }
-        return name(&owner, arrival)
+        var identity = name(&owner, arrival)
+        if let agent = identity.identification.agent, let path = identity.path {
+            identity.session = sessions.index.session(
+                of: owner, agent: snapshot.agents[agent].id, path: path, flow: local)
+        }
+        return identity
     }
 
     private mutating func name(_ owner: inout SocketOwner, _ arrival: Arrival) -> PacketIdentity {
@@ -79,6 +90,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
             port: tuple.destinationPort, transport: tuple.transport)
         input.uid = state.uid == .max ? nil : state.uid
         input.cgroup = state.cgroup == 0 ? nil : identities.path(of: CgroupID(rawValue: state.cgroup))
+        input.customer = sessions.customer(of: state.session)
         return input
     }
 
@@ -93,6 +105,9 @@ extension EnforcementEngine where Resolver: ~Copyable {
             transport: tuple.transport)
         input.uid = identity.uid
         input.cgroup = identity.path
+        if case .session(let session) = identity.session {
+            input.customer = sessions.customer(of: session.rawValue)
+        }
         return input
     }
 }

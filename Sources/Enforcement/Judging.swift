@@ -210,6 +210,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
     ) -> Refusal? {
         let decision = decide(input)
         guard decision.allow else { return Refusal(decision, input: input) }
+        facts.keep(input, for: slot)
         report(input, decision, arrival.packet.flow, arrival.clock, inode: flows[slot].inode, effects: &effects)
         inspection.isAllowed = true
         if flows[slot].phase == .reading { flows[slot].phase = .judged }

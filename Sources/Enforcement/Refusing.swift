@@ -91,6 +91,8 @@ extension EnforcementEngine where Resolver: ~Copyable {
         releaseInspection(of: flows[slot])
         flows[slot].inspection = -1
         flows[slot].phase = .refused
+        facts.forget(slot)
+        flows.setOwner(slot, 0)
         flows.move(slot, to: .decided)
         if let acknowledgment {
             reset(tuple, sequence: flows[slot].passedEnd, acknowledgment: acknowledgment, effects: &effects)

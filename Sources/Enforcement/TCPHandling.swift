@@ -98,6 +98,10 @@ extension EnforcementEngine where Resolver: ~Copyable {
         state.cgroup = identity.cgroup?.rawValue ?? 0
         state.inode = identity.inode
         state.isToResolver = isResolver(tuple)
+        if let refusal = join(identity, &state, arrival) {
+            refuse(arrival, header, identity: identity, refusal, effects: &effects)
+            return nil
+        }
         // The resolvers of the configuration may be connected to: each question is decided.
         if !state.isToResolver {
             let input = makeInput(.connect, tuple, state, clock: arrival.clock)
@@ -158,6 +162,10 @@ extension EnforcementEngine where Resolver: ~Copyable {
         } else {
             return
         }
+        guard isCurrent(slot, clock: arrival.clock, effects: &effects) else {
+            effects.accept(arrival.facts.reference, mark: .refused)
+            return
+        }
         let phase = flows[slot].phase
         switch phase {
         case .open, .reading, .judged, .requests:
@@ -165,6 +173,14 @@ extension EnforcementEngine where Resolver: ~Copyable {
         case .relayed, .allowed, .refused:
             effects.accept(arrival.facts.reference, mark: mark(of: phase))
         }
+    }
+
+    /// Whether a flow is allowed by the snapshot in force as far as it has got; it is decided anew where an older one did.
+    mutating func isCurrent<Effects: EnforcementEffects & ~Copyable>(
+        _ slot: FlowSlot, clock: ClockReading, effects: inout Effects
+    ) -> Bool {
+        flows[slot].generation == generation || flows[slot].phase == .refused
+            || reconsider(slot, otherwise: .policyChanged, clock: clock, effects: &effects)
     }
 
     /// Payload of a flow that is not in the table: after a restart, or from before enforcement. If the kernel says that the
@@ -190,9 +206,15 @@ extension EnforcementEngine where Resolver: ~Copyable {
     ) -> FlowSlot? {
         for _ in 0..<2 {
             var evicted = FlowState()
-            let slot = flows.insert(tuple, state, group: state.agent) { evicted = $0 }
+            let mayEvict = !flows.isFull || findEvictable()
+            let slot = flows.insert(tuple, state, group: state.agent, mayEvictDecided: mayEvict) { evicted = $0 }
             releaseInspection(of: evicted)
-            if slot != nil { return slot }
+            if let slot {
+                facts.forget(slot)
+                flows[slot].generation = generation
+                flows.setOwner(slot, state.session)
+                return slot
+            }
             guard reclaim(clock: arrival.clock) else { break }
         }
         counters.full &+= 1
@@ -201,6 +223,37 @@ extension EnforcementEngine where Resolver: ~Copyable {
             Refusal(.tableFull, text: "the flow table has no room for another undecided flow of this agent"),
             effects: &effects)
         return nil
+    }
+
+    /// Brings a decided flow that may be forgotten to the end that is evicted first; looks at a few. One that the kernel
+    /// passes is kept while it lives: forgotten, it could not be cut. False where none was found.
+    private mutating func findEvictable() -> Bool {
+        for _ in 0..<8 {
+            guard let slot = flows.oldest(of: .decided) else { return false }
+            let state = flows[slot]
+            if state.phase != .allowed { return true }
+            let isAlive =
+                state.isForwarded
+                ? resolver.isTracked(flows.key(of: slot)) : resolver.bytesAcknowledged(on: flows.key(of: slot)) != nil
+            if !isAlive { return true }
+            flows.move(slot, to: .decided)
+        }
+        return false
+    }
+
+    /// Ties a flow that begins to its session. Returns why it may not begin, or nil.
+    func join(_ identity: PacketIdentity, _ state: inout FlowState, _ arrival: Arrival) -> Refusal? {
+        switch identity.session {
+        case .none: return nil
+        case .unclear(let text): return Refusal(.noSession, text: text)
+        case .session(let session):
+            state.session = session.rawValue
+            return sessions.refusal(of: session.rawValue, at: arrival.clock.wall).map { reason in
+                Refusal(
+                    reason, Self.endText(reason),
+                    makeInput(.connect, arrival.packet.flow, state, clock: arrival.clock))
+            }
+        }
     }
 
     /// Forgets the oldest judged and cleartext flows whose sockets are gone; looks at a few. Whether one was found.
@@ -247,6 +300,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
     /// Removes a flow with what is held and kept for it.
     mutating func forget(_ slot: FlowSlot) {
         releaseInspection(of: flows[slot])
+        facts.forget(slot)
         flows.remove(slot)
     }
 }

@@ -8,11 +8,14 @@ public import PacketHeaders
 /// Names an entry of a `FlowTable` until it is removed.
 public struct FlowSlot: Hashable, Sendable, BitwiseCopyable {
     let index: Int32
+
+    /// 0 ..< the table's capacity: for what the caller keeps beside the table.
+    public var position: Int { Int(index) }
 }
 
 /// What may happen to an entry when room is needed, and in which order.
 public enum FlowClass: UInt8, Sendable, BitwiseCopyable {
-    /// The kernel carries the flow's verdict; forgetting it costs nothing. Evicted first, least recently used first.
+    /// The kernel carries the flow's verdict. Evicted first, least recently used first, where the caller lets it go.
     case decided
     /// Nothing was said on the flow yet; it can be found anew. Evicted after all decided ones.
     case waiting
@@ -27,6 +30,7 @@ public enum FlowClass: UInt8, Sendable, BitwiseCopyable {
 /// One table belongs to one queue thread. Entries are plain bits. Each is in one of four lists (`FlowClass`), least recently
 /// used first, so that eviction and expiry look at one end only. An entry counts towards its group (the agent) while it is
 /// not decided; a group may have at most a quarter of the table so, and one agent's flood cannot take the others' room.
+/// An entry may have an owner (the session); the entries of one owner are found without looking at others.
 public struct FlowTable<Entry: BitwiseCopyable>: ~Copyable {
     /// How many entries there may be.
     public let capacity: Int
@@ -40,6 +44,7 @@ public struct FlowTable<Entry: BitwiseCopyable>: ~Copyable {
     private var freeHead: Int32
     private var lists: [List]
     private var groupCounts: [UInt32]
+    private var ownedHeads: [UInt32: Int32] = [:]
     private let groupLimit: UInt32
     private let mask: Int
     private let hashKey: (UInt64, UInt64)
@@ -51,6 +56,9 @@ public struct FlowTable<Entry: BitwiseCopyable>: ~Copyable {
         var hash: UInt32
         var previous: Int32
         var next: Int32
+        var owner: UInt32 = 0
+        var previousOwned: Int32 = -1
+        var nextOwned: Int32 = -1
         var group: UInt16
         var list: FlowClass
         var isUsed: Bool
@@ -86,6 +94,9 @@ public struct FlowTable<Entry: BitwiseCopyable>: ~Copyable {
         groupLimit = UInt32(max(capacity / 4, 1))
     }
 
+    /// Whether another entry needs room.
+    public var isFull: Bool { freeHead < 0 }
+
     /// How many entries of a class there are.
     public func count(of list: FlowClass) -> Int { lists[Int(list.rawValue)].count }
 
@@ -102,15 +113,16 @@ public struct FlowTable<Entry: BitwiseCopyable>: ~Copyable {
     }
 
     /// Adds a flow that is not in the table, as `waiting`. Nil where the group has its share, or nothing can be evicted.
-    /// - Parameter evicting: is given the entry that made room.
+    /// - Parameters:
+    ///   - mayEvictDecided: whether the oldest decided entry may make room; where it may not, only a waiting one does.
+    ///   - evicting: is given the entry that made room.
     public mutating func insert(
-        _ key: FiveTuple, _ entry: Entry, group: UInt16, evicting: (Entry) -> Void
+        _ key: FiveTuple, _ entry: Entry, group: UInt16, mayEvictDecided: Bool = true, evicting: (Entry) -> Void
     ) -> FlowSlot? {
         guard groupCounts[Int(group)] < groupLimit else { return nil }
         if freeHead < 0 {
-            let victim =
-                lists[Int(FlowClass.decided.rawValue)].oldest >= 0
-                ? lists[Int(FlowClass.decided.rawValue)].oldest : lists[Int(FlowClass.waiting.rawValue)].oldest
+            let decided = mayEvictDecided ? lists[Int(FlowClass.decided.rawValue)].oldest : -1
+            let victim = decided >= 0 ? decided : lists[Int(FlowClass.waiting.rawValue)].oldest
             guard victim >= 0 else { return nil }
             evicting(nodes[Int(victim)].entry)
             evictionCount &+= 1
@@ -129,6 +141,38 @@ public struct FlowTable<Entry: BitwiseCopyable>: ~Copyable {
         append(index, to: .waiting)
         count += 1
         return FlowSlot(index: index)
+    }
+
+    /// Gives an entry to an owner; 0 is nobody.
+    public mutating func setOwner(_ slot: FlowSlot, _ owner: UInt32) {
+        disown(slot.index)
+        guard owner != 0 else { return }
+        let head = ownedHeads[owner] ?? -1
+        nodes[Int(slot.index)].owner = owner
+        nodes[Int(slot.index)].nextOwned = head
+        if head >= 0 { nodes[Int(head)].previousOwned = slot.index }
+        ownedHeads[owner] = slot.index
+    }
+
+    /// An owner's newest entry.
+    public func firstOwned(by owner: UInt32) -> FlowSlot? {
+        ownedHeads[owner].map { FlowSlot(index: $0) }
+    }
+
+    /// The entry of the same owner that is next older.
+    public func nextOwned(after slot: FlowSlot) -> FlowSlot? {
+        let next = nodes[Int(slot.index)].nextOwned
+        return next < 0 ? nil : FlowSlot(index: next)
+    }
+
+    /// The first used entry at a position or behind it.
+    public func slot(from position: Int) -> FlowSlot? {
+        var position = position
+        while position < nodes.count {
+            if nodes[position].isUsed { return FlowSlot(index: Int32(position)) }
+            position += 1
+        }
+        return nil
     }
 
     /// The entry.
@@ -172,6 +216,7 @@ public struct FlowTable<Entry: BitwiseCopyable>: ~Copyable {
         let node = nodes[Int(index)]
         guard node.isUsed else { return }
         if node.list != .decided { groupCounts[Int(node.group)] -= 1 }
+        disown(index)
         unlink(index)
         removeBucket(of: index, hash: node.hash)
         nodes[Int(index)].isUsed = false
@@ -219,6 +264,23 @@ public struct FlowTable<Entry: BitwiseCopyable>: ~Copyable {
         if last >= 0 { nodes[Int(last)].next = index } else { lists[position].oldest = index }
         lists[position].newest = index
         lists[position].count += 1
+    }
+
+    /// Takes an entry out of its owner's list.
+    private mutating func disown(_ index: Int32) {
+        let node = nodes[Int(index)]
+        guard node.owner != 0 else { return }
+        if node.previousOwned >= 0 {
+            nodes[Int(node.previousOwned)].nextOwned = node.nextOwned
+        } else if node.nextOwned >= 0 {
+            ownedHeads[node.owner] = node.nextOwned
+        } else {
+            ownedHeads[node.owner] = nil
+        }
+        if node.nextOwned >= 0 { nodes[Int(node.nextOwned)].previousOwned = node.previousOwned }
+        nodes[Int(index)].owner = 0
+        nodes[Int(index)].previousOwned = -1
+        nodes[Int(index)].nextOwned = -1
     }
 
     private mutating func unlink(_ index: Int32) {

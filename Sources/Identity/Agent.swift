@@ -120,6 +120,8 @@ public protocol SocketOwnerResolving: ~Copyable {
     mutating func listener(at address: IPAddress, port: UInt16, transport: TransportProtocol) -> SocketOwner?
     /// The cgroup's path from the root of the v2 hierarchy; nil once the directory is gone.
     mutating func path(of cgroup: CgroupID) -> String?
+    /// Whether connection tracking knows a forwarded flow, and that it has not ended.
+    mutating func isTracked(_ flow: FiveTuple) -> Bool
     /// How many payload bytes of the local TCP socket on `flow` the peer has acknowledged (`tcpi_bytes_acked`); nil where
     /// the kernel knows no such socket.
     mutating func bytesAcknowledged(on flow: FiveTuple) -> UInt64?

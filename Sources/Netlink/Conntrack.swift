@@ -10,7 +10,12 @@ public enum Conntrack {
         for family in [UInt8(AF_INET), UInt8(AF_INET6)] {
             let tuples = try originalTuples(family: family, mark: lowest, mask: lowest)
             guard !tuples.isEmpty else { continue }
-            try update(tuples, family: family, mark: 0, mask: mask)
+            var socket = try ConntrackSocket.open()
+            for tuple in tuples {
+                let number = socket.setMark(originalTuple: tuple.span.bytes, family: family, 0, mask: mask)
+                // A connection that has ended meanwhile is none of ours any more.
+                guard number == 0 || number == ENOENT else { throw NetlinkError(what: what, errorNumber: number) }
+            }
         }
     }
 
@@ -56,32 +61,6 @@ public enum Conntrack {
         return nil
     }
 
-    /// Changes the marks under `mask`. A connection that has ended meanwhile is none of ours any more.
-    private static func update(_ tuples: [[UInt8]], family: UInt8, mark: UInt32, mask: UInt32) throws(NetlinkError) {
-        let descriptor = try NetlinkDescriptor.open(family: NETLINK_NETFILTER, what: what)
-        var request = MessageBuffer(capacity: 1024)
-        let room = 8192
-        let buffer = UnsafeMutableRawPointer.allocate(byteCount: room, alignment: 16)
-        defer { buffer.deallocate() }
-        for tuple in tuples {
-            request.removeAll()
-            let message = request.begin(
-                subsystem: NFNL_SUBSYS_CTNETLINK, type: IPCTNL_MSG_CT_NEW.rawValue, flags: NLM_F_ACK, family: family)
-            request.append(attribute: CTA_TUPLE_ORIG.rawValue | UInt32(1 << 15), bytes: tuple.span.bytes)
-            request.append(attribute: CTA_MARK.rawValue, mark.bigEndian)
-            request.append(attribute: CTA_MARK_MASK.rawValue, mask.bigEndian)
-            request.end(message: message)
-            var number = descriptor.send(request.start, request.count)
-            if number == 0 {
-                let count = descriptor.receive(buffer, room)
-                var answers = MessageReader(RawSpan(_unsafeStart: buffer, byteCount: min(max(count, 0), room)))
-                if let header = answers.next(), header.nlmsg_type == UInt16(NLMSG_ERROR) {
-                    number = answers.errorNumber
-                }
-            }
-            guard number == 0 || number == ENOENT else { throw NetlinkError(what: what, errorNumber: number) }
-        }
-    }
-
-    private static let what = "connection tracking"
+    /// What errors name.
+    static let what = "connection tracking"
 }

@@ -65,6 +65,25 @@ final class NetlinkDescriptor: Sendable {
         }
     }
 
+    /// Sends bytes to the socket at `port`, which may be of another process. 0, or the errno.
+    func send(_ start: UnsafeRawPointer, _ byteCount: Int, to port: UInt32) -> Int32 {
+        var address = sockaddr_nl()
+        address.nl_family = sa_family_t(AF_NETLINK)
+        address.nl_pid = port
+        return withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
+                while true {
+                    let count = sendto(
+                        rawValue, start, byteCount, Int32(MSG_DONTWAIT), generic,
+                        socklen_t(MemoryLayout<sockaddr_nl>.size))
+                    if count >= 0 { return 0 }
+                    let number = errno
+                    if number != EINTR { return number }
+                }
+            }
+        }
+    }
+
     /// Receives one datagram; its length in the kernel, which may be more than `capacity`, or the negated errno.
     func receive(_ start: UnsafeMutableRawPointer, _ capacity: Int, flags: Int32 = 0) -> Int {
         while true {

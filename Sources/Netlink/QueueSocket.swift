@@ -98,6 +98,13 @@ public struct QueueSocket: ~Copyable {
         VerdictBatch(descriptor: descriptor, capacity: VerdictBatch.defaultCapacity)
     }
 
+    /// Wakes the thread that waits in `receive`, from any thread.
+    public func makeWaker() throws(NetlinkError) -> QueueWaker {
+        QueueWaker(
+            descriptor: try NetlinkDescriptor.open(family: NETLINK_NETFILTER, what: "netfilter queue waker"),
+            port: descriptor.port)
+    }
+
     /// The file descriptor, for a caller that polls it beside others. Ready to read means that `receive` will not wait.
     public var fileDescriptor: Int32 { descriptor.rawValue }
 
@@ -175,6 +182,9 @@ public struct QueueSocket: ~Copyable {
             if facts.isTruncated { counters.truncatedPackets += 1 }
             record.initialize(to: Record(facts: facts, slot: slot))
             return true
+        case UInt16(NLMSG_NOOP):
+            // A waker's.
+            return false
         case UInt16(NLMSG_ERROR):
             switch messages.errorNumber {
             case 0: break

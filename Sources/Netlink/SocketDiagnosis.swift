@@ -14,6 +14,7 @@ public struct SocketDiagnosis: ~Copyable, SocketOwnerResolving {
     public private(set) var failures: UInt64 = 0
     private let descriptor: NetlinkDescriptor
     private let cgroups: CgroupHierarchy
+    private var conntrack: ConntrackSocket
     private var request = MessageBuffer(capacity: 128)
     private let answer: UnsafeMutableRawPointer
     private var sequence: UInt32 = 0
@@ -24,12 +25,13 @@ public struct SocketDiagnosis: ~Copyable, SocketOwnerResolving {
     public static func open(cgroups: CgroupHierarchy) throws(NetlinkError) -> SocketDiagnosis {
         SocketDiagnosis(
             descriptor: try NetlinkDescriptor.open(family: NETLINK_SOCK_DIAG, what: "socket diagnosis"),
-            cgroups: cgroups)
+            cgroups: cgroups, conntrack: try ConntrackSocket.open())
     }
 
-    private init(descriptor: NetlinkDescriptor, cgroups: CgroupHierarchy) {
+    private init(descriptor: NetlinkDescriptor, cgroups: CgroupHierarchy, conntrack: consuming ConntrackSocket) {
         self.descriptor = descriptor
         self.cgroups = cgroups
+        self.conntrack = conntrack
         answer = .allocate(byteCount: Self.answerByteCount, alignment: 16)
         paths.reserveCapacity(Self.pathCapacity)
     }
@@ -73,6 +75,9 @@ public struct SocketDiagnosis: ~Copyable, SocketOwnerResolving {
         return path
     }
 
+    /// Whether connection tracking knows a forwarded flow, and that it has not ended.
+    public mutating func isTracked(_ flow: FiveTuple) -> Bool { conntrack.isTracked(flow) }
+
     /// How many payload bytes of the local TCP socket on `flow` its peer has acknowledged; nil where there is no such
     /// socket. Exact for a socket that connected; for one that was accepted it may be one too low, never too high.
     public mutating func bytesAcknowledged(on flow: FiveTuple) -> UInt64? {
@@ -85,9 +90,11 @@ public struct SocketDiagnosis: ~Copyable, SocketOwnerResolving {
         return count > overhead ? count - overhead : 0
     }
 
-    /// Aborts the local TCP or UDP socket on `flow` (`SOCK_DESTROY`): its process gets ECONNABORTED, the peer a reset.
+    /// Aborts the local TCP or UDP socket on `flow` (`SOCK_DESTROY`): its process gets ECONNABORTED, the peer a reset. A UDP
+    /// socket that is not connected to the flow's other end stays: others may be served by it.
     /// - Returns: false where there is no such socket or the kernel cannot (`CONFIG_INET_DIAG_DESTROY`).
     public mutating func destroy(_ flow: FiveTuple) -> Bool {
+        guard flow.transport == .tcp || isOnlyConnected(flow) else { return false }
         write(Self.question(flow, extensions: 0), type: UInt16(SOCK_DESTROY), flags: NLM_F_ACK)
         guard descriptor.send(request.start, request.count) == 0 else { return false }
         while true {
@@ -98,6 +105,20 @@ public struct SocketDiagnosis: ~Copyable, SocketOwnerResolving {
                 return header.nlmsg_type == UInt16(NLMSG_ERROR) && messages.errorNumber == 0
             }
         }
+    }
+
+    /// Whether one UDP socket alone has the flow's local port, and is connected to its other end.
+    private mutating func isOnlyConnected(_ flow: FiveTuple) -> Bool {
+        var count = 0
+        var isConnected = false
+        for family in [AF_INET, AF_INET6] {
+            forEach(.udp, family: family, localPort: flow.sourcePort) { socket in
+                guard socket.flow.sourcePort == flow.sourcePort else { return }
+                count += 1
+                isConnected = socket.flow == flow
+            }
+        }
+        return count == 1 && isConnected
     }
 
     /// Every TCP or UDP socket of the namespace that is connected or could send, in both families, with its owner. For

@@ -71,6 +71,16 @@ public enum PacketBuilder {
             flags: acknowledgment == nil ? .rst : [.rst, .ack], into: &buffer)
     }
 
+    /// Writes a bare TCP acknowledgment and returns its length, 40 or 60 bytes. One whose `sequence` lies outside the
+    /// receiver's window makes it answer with where it stands (RFC 9293 §3.10.7.4). Throws as `writeSegment` does.
+    @_lifetime(buffer: copy buffer)
+    public static func writeAcknowledgment(
+        flow: FiveTuple, sequence: SequenceNumber, acknowledgment: SequenceNumber, into buffer: inout MutableRawSpan
+    ) throws(WireError) -> Int {
+        try writeSegment(
+            flow: flow, sequence: sequence, acknowledgment: acknowledgment, flags: .ack, into: &buffer)
+    }
+
     private static let hopLimit: UInt8 = 64
 }
 

@@ -85,6 +85,9 @@ struct InputFieldSet: OptionSet, Hashable {
 
     static let all = InputFieldSet(rawValue: (1 << UInt64(InputField.allCases.count)) - 1)
 
+    /// Those of `input.customer`.
+    static let customer = InputFieldSet(readingAt: ["customer"])
+
     init(rawValue: UInt64) {
         self.rawValue = rawValue
     }

@@ -186,6 +186,8 @@ final class Daemon: Sendable {
     func refreshSnapshot() {
         let state = current
         snapshots.publish(DaemonSetup.snapshot(state.configuration, state.agents, state.engine))
+        // Flows that it no longer allows are cut now.
+        for worker in workers { worker.mailbox.wake() }
     }
 
     private static func rules(_ configuration: Configuration) -> RuleSet {

@@ -1,35 +1,38 @@
+import Configuration
 import DecisionLog
 import Enforcement
 import Glibc
 import Netlink
+import PacketHeaders
 import Policy
 
 /// Carries out what the engine wants: verdicts in batches, resets through raw sockets, records into the thread's ring.
 struct NetlinkEffects: EnforcementEffects, ~Copyable {
     private var verdicts: VerdictBatch
+    private var conntrack: ConntrackSocket
+    private var sockets: SocketDiagnosis
     private var injector: PacketInjector
     private let ring: RecordRing
     private var identifiers: DecisionIDSource
     /// What became of the flows since the last `flush`: their records are made when the verdicts are gone.
     private var outcomes: [Outcome] = []
-    private let allowedBit: UInt32
-    private let refusedBit: UInt32
-    private let mask: UInt32
+    private let mark: MarkBits
     /// The revision of the policy that is asked now.
     var policyRevision: String
 
     init(
-        verdicts: consuming VerdictBatch, injector: consuming PacketInjector, ring: RecordRing, seed: UInt64,
-        allowedBit: UInt32, refusedBit: UInt32, mask: UInt32, policyRevision: String
+        verdicts: consuming VerdictBatch, conntrack: consuming ConntrackSocket, sockets: consuming SocketDiagnosis,
+        injector: consuming PacketInjector, ring: RecordRing, seed: UInt64, mark: MarkBits,
+        policyRevision: String
     ) {
         self.verdicts = verdicts
+        self.conntrack = conntrack
+        self.sockets = sockets
         self.injector = injector
         self.ring = ring
         identifiers = DecisionIDSource(seed: seed)
         outcomes.reserveCapacity(Self.outcomeCount)
-        self.allowedBit = allowedBit
-        self.refusedBit = refusedBit
-        self.mask = mask
+        self.mark = mark
         self.policyRevision = policyRevision
     }
 
@@ -65,6 +68,14 @@ struct NetlinkEffects: EnforcementEffects, ~Copyable {
         injector.send(bytes)
     }
 
+    mutating func cut(_ flow: FiveTuple, isForwarded: Bool) {
+        // A verdict that still waits would put the old mark back.
+        verdicts.flush()
+        _ = conntrack.setMark(of: flow, mark.confined | mark.refused, mask: mark.mask)
+        // The kernel's own reset to the other end is bare: the rules let it pass.
+        if !isForwarded { _ = sockets.destroy(flow) }
+    }
+
     mutating func report(_ outcome: Outcome) {
         outcomes.append(outcome)
         if outcomes.count == Self.outcomeCount { flush() }
@@ -91,9 +102,9 @@ struct NetlinkEffects: EnforcementEffects, ~Copyable {
     private func word(_ packet: PacketReference, _ mark: VerdictMark) -> UInt32? {
         switch mark {
         case .undecided: nil
-        case .allowed: packet.mark & ~mask | allowedBit
-        case .refused: packet.mark & ~mask | refusedBit
-        case .refusedAlone: packet.mark & ~mask | allowedBit | refusedBit
+        case .allowed: packet.mark & ~self.mark.mask | self.mark.allowed
+        case .refused: packet.mark & ~self.mark.mask | self.mark.refused
+        case .refusedAlone: packet.mark & ~self.mark.mask | self.mark.allowed | self.mark.refused
         }
     }
 }

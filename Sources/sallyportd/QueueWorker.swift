@@ -29,6 +29,8 @@ final class QueueWorker: Sendable {
     private let configuration: Configuration
     private let snapshots: SnapshotBox
     private let ring: RecordRing
+    /// What becomes of sessions.
+    let mailbox = SessionMailbox()
     private let turns = Atomic<UInt64>(0)
     private let isStopping = Atomic<Bool>(false)
     private let wantsFlows = Atomic<Bool>(false)
@@ -95,9 +97,13 @@ final class QueueWorker: Sendable {
         var random = SystemRandomNumberGenerator()
         let mark = configuration.mark
         let snapshot = snapshots.snapshot
+        let cgroups = try CgroupHierarchy.find()
+        mailbox.wake(by: try queues.makeWaker())
         let effects = NetlinkEffects(
-            verdicts: queues.makeVerdictBatch(), injector: try PacketInjector.open(mark: mark.inject), ring: ring,
-            seed: random.next(), allowedBit: mark.allowed, refusedBit: mark.refused, mask: mark.mask,
+            verdicts: queues.makeVerdictBatch(), conntrack: try ConntrackSocket.open(),
+            sockets: try SocketDiagnosis.open(cgroups: cgroups), injector: try PacketInjector.open(mark: mark.inject),
+            ring: ring,
+            seed: random.next(), mark: mark,
             policyRevision: snapshot.policy.revision)
         var limits = EnforcementLimits()
         limits.flowCount = max(configuration.limits.flows / configuration.queues.count, 1024)
@@ -105,7 +111,7 @@ final class QueueWorker: Sendable {
         limits.helloByteCount = configuration.limits.helloBytes
         limits.heldNanoseconds = UInt64(configuration.limits.heldMilliseconds) * 1_000_000
         let engine = EnforcementEngine(
-            snapshot: snapshot, limits: limits, resolver: try SocketDiagnosis.open(cgroups: try CgroupHierarchy.find()),
+            snapshot: snapshot, limits: limits, resolver: try SocketDiagnosis.open(cgroups: cgroups),
             hashKey: (random.next(), random.next()))
         return Sockets(queues: queues, effects: effects, engine: engine)
     }
@@ -114,16 +120,19 @@ final class QueueWorker: Sendable {
         _ queues: inout QueueSocket, _ effects: inout NetlinkEffects, _ engine: inout EnforcementEngine<SocketDiagnosis>
     ) throws(NetlinkError) {
         var generation: UInt64 = 0
+        var postCount: UInt64 = 0
         var nextReport: UInt64 = 0
         var backlog = BacklogWatch()
         while !isStopping.load(ordering: .relaxed) {
             turns.add(1, ordering: .relaxed)
+            let patience: Int32 = engine.isReconsidering ? 0 : engine.hasDeadlines ? 50 : 250
+            let count = try queues.receive(timeoutMilliseconds: patience)
+            let clock = Clock.read()
             if let snapshot = snapshots.newer(than: &generation) {
                 engine.adopt(snapshot)
                 effects.policyRevision = snapshot.policy.revision
             }
-            let count = try queues.receive(timeoutMilliseconds: engine.hasDeadlines ? 50 : 250)
-            let clock = Clock.read()
+            for change in mailbox.take(after: &postCount) { engine.apply(change, clock: clock, effects: &effects) }
             if backlog.note(isFull: queues.wasFull, now: clock.monotonic) {
                 PlainThread.setNiceness(backlog.isBehind ? PlainThread.urgent : PlainThread.ordinary)
             }
@@ -134,6 +143,7 @@ final class QueueWorker: Sendable {
                     effects: &effects)
             }
             engine.expire(clock: clock, effects: &effects)
+            _ = engine.reconsider(atMost: Self.reconsideredCount, clock: clock, effects: &effects)
             effects.flush()
             if clock.monotonic >= nextReport {
                 nextReport = clock.monotonic + 250_000_000
@@ -147,6 +157,9 @@ final class QueueWorker: Sendable {
         }
         publish(queues, effects, engine)
     }
+
+    /// How many flows are decided anew between two batches of packets, after a reload.
+    private static let reconsideredCount = 256
 
     private func publish(
         _ queues: borrowing QueueSocket, _ effects: borrowing NetlinkEffects,

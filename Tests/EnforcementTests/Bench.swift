@@ -19,6 +19,7 @@ struct RecordingEffects: EnforcementEffects {
     var verdicts: [(PacketReference, Verdict)] = []
     var injected: [[UInt8]] = []
     var outcomes: [Outcome] = []
+    var cuts: [FiveTuple] = []
     var now: UInt64 = 0
 
     mutating func accept(_ packet: PacketReference, mark: VerdictMark) {
@@ -39,6 +40,10 @@ struct RecordingEffects: EnforcementEffects {
 
     mutating func inject(_ bytes: RawSpan) {
         injected.append(array(bytes))
+    }
+
+    mutating func cut(_ flow: FiveTuple, isForwarded: Bool) {
+        cuts.append(flow)
     }
 
     mutating func report(_ outcome: Outcome) {
@@ -67,6 +72,8 @@ struct TableResolver: SocketOwnerResolving {
     mutating func path(of cgroup: CgroupID) -> String? { paths[cgroup] }
 
     mutating func bytesAcknowledged(on flow: FiveTuple) -> UInt64? { acknowledged.count }
+
+    mutating func isTracked(_: FiveTuple) -> Bool { acknowledged.count != nil }
 }
 
 /// How many payload bytes the server has acknowledged; shared with the test, which moves it on.
@@ -87,10 +94,11 @@ extension FiveTuple {
 
 /// A policy written in Swift, so that these tests are of the engine alone.
 final class ClosurePolicy: PolicyEngine {
-    let revision = "000000000000"
+    let revision: String
     private let body: @Sendable (PolicyInput) -> PolicyDecision
 
-    init(_ body: @escaping @Sendable (PolicyInput) -> PolicyDecision) {
+    init(revision: String = "000000000000", _ body: @escaping @Sendable (PolicyInput) -> PolicyDecision) {
+        self.revision = revision
         self.body = body
     }
 
@@ -136,7 +144,8 @@ struct Bench: ~Copyable {
         for transport in [TransportProtocol.tcp, .udp] {
             let key = FiveTuple(
                 source: Self.client, sourcePort: 0, destination: Self.server, destinationPort: 0, transport: transport)
-            resolver.owners[key] = SocketOwner(cgroup: cgroup, cookie: nil, uid: 1001, inode: 1)
+            resolver.owners[key] = SocketOwner(
+                cgroup: cgroup, cookie: SocketCookie(rawValue: 1), uid: 1001, inode: 1)
         }
         let snapshot = EnforcementSnapshot(
             agents: try AgentTable([Self.bot, Self.box, Self.tap]).withInterfaces(["tap0": 9]),
@@ -151,6 +160,17 @@ struct Bench: ~Copyable {
     static let allowsGoodExample: @Sendable (PolicyInput) -> PolicyDecision = { input in
         let allow = input.stage == .connect || input.host == "good.example"
         return PolicyDecision(allow: allow, reason: allow ? .allowed : .policy, rule: "test")
+    }
+
+    /// Puts another policy in force, or other agents.
+    mutating func adopt(
+        _ agents: [Agent] = [bot, box, tap], revision: String = "111111111111",
+        policy: @escaping @Sendable (PolicyInput) -> PolicyDecision = Bench.allowsGoodExample
+    ) throws {
+        engine.adopt(
+            EnforcementSnapshot(
+                agents: try AgentTable(agents).withInterfaces(["tap0": 9]),
+                policy: ClosurePolicy(revision: revision, policy), resolvers: [Self.server], listen: [], deny: .reset))
     }
 
     /// Gives the engine one packet and returns its verdict, nil while it is held.
@@ -180,6 +200,8 @@ struct Client {
         source: Bench.client, sourcePort: 40_000, destination: Bench.server, destinationPort: 443, transport: .tcp)
     var sequence = SequenceNumber(rawValue: 0xFFFF_FF00)
     var acknowledgment = SequenceNumber(rawValue: 5000)
+    /// The last segment that `say` made.
+    private(set) var last: [UInt8] = []
 
     /// The SYN; the next segment follows it.
     mutating func synchronize(payload: [UInt8] = []) -> [UInt8] {
@@ -192,6 +214,7 @@ struct Client {
     mutating func say(_ payload: [UInt8], flags: TCPFlags = [.ack, .psh]) -> [UInt8] {
         let bytes = segment(payload, flags: flags)
         sequence = sequence.advanced(by: payload.count)
+        last = bytes
         return bytes
     }
 

@@ -65,6 +65,53 @@ import Testing
         #expect(kept != nil)
     }
 
+    @Test("finds the entries of an owner as a list of them would, through random changes")
+    func owners() {
+        var table = FlowTable<Int>(capacity: 64, placeholder: 0, hashKey: (3, 5))
+        var twin: [FiveTuple: UInt32] = [:]
+        var random = SystemRandomNumberGenerator()
+        for step in 0..<5000 {
+            let key = tuple(Int.random(in: 0..<100, using: &random))
+            if let slot = table.find(key) {
+                if step % 3 == 0 {
+                    table.remove(slot)
+                    twin[key] = nil
+                } else {
+                    let owner = UInt32.random(in: 0..<5, using: &random)
+                    table.setOwner(slot, owner)
+                    twin[key] = owner
+                }
+            } else {
+                var evicted: Int?
+                let inserted = table.insert(key, step, group: UInt16(step % 8), evicting: { evicted = $0 })
+                if evicted != nil { twin = twin.filter { table.find($0.key) != nil } }
+                if inserted != nil { twin[key] = 0 }
+            }
+            let owner = UInt32(step % 5)
+            var found: Set<FiveTuple> = []
+            var next = table.firstOwned(by: owner)
+            while let slot = next {
+                found.insert(table.key(of: slot))
+                next = table.nextOwned(after: slot)
+            }
+            let expected = owner == 0 ? [] : Set(twin.filter { $0.value == owner }.keys)
+            #expect(found == expected)
+        }
+    }
+
+    @Test("evicts no decided entry where it is told not to")
+    func protected() throws {
+        var table = FlowTable<Int>(capacity: 2, placeholder: 0, hashKey: (3, 5))
+        for number in 0..<2 {
+            let slot = table.insert(tuple(number), number, group: UInt16(number), evicting: { _ in })
+            table.move(try #require(slot), to: .decided)
+        }
+        let refused = table.insert(tuple(2), 2, group: 2, mayEvictDecided: false, evicting: { _ in })
+        #expect(refused == nil)
+        let admitted = table.insert(tuple(2), 2, group: 2, evicting: { _ in })
+        #expect(admitted != nil)
+    }
+
     @Test("gives one group a quarter of the table and no more")
     func groupShare() {
         var table = FlowTable<Int>(capacity: 64, placeholder: 0, hashKey: (1, 2))

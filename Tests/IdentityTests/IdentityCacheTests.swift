@@ -12,6 +12,7 @@ import Testing
         mutating func owner(of _: FiveTuple) -> SocketOwner? { nil }
         mutating func listener(at _: IPAddress, port _: UInt16, transport _: TransportProtocol) -> SocketOwner? { nil }
         mutating func bytesAcknowledged(on _: FiveTuple) -> UInt64? { nil }
+        mutating func isTracked(_: FiveTuple) -> Bool { false }
         mutating func path(of cgroup: CgroupID) -> String? {
             asked += 1
             return paths[cgroup.rawValue]

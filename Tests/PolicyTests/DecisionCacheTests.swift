@@ -1,6 +1,7 @@
 import CAllocationCounter
 import Identity
 import PacketHeaders
+import Rego
 import Testing
 
 @testable import Policy
@@ -73,6 +74,14 @@ import Testing
         fields.reduce(into: []) { $0.insert(InputFieldSet($1)) }
     }
 
+    private func customer(
+        _ id: String, _ issuer: String?, _ session: String, _ expires: UInt64, _ tier: String
+    ) -> Customer {
+        Customer(
+            id: id, issuer: issuer, session: session, expires: expires,
+            claims: CustomerClaims(.object([(.string("tier"), .string(tier))])))
+    }
+
     private let yes = PolicyDecision(allow: true, reason: .allowed)
 
     @Test("a fact that the policy read tells inputs apart", arguments: InputField.allCases)
@@ -90,6 +99,7 @@ import Testing
             input.protocol?.layers = ["smtp", "tls"]
             input.question = QuestionFacts(name: "a.example", type: "A")
             input.database = DatabaseFacts(user: "app", name: "orders")
+            input.customer = customer("acme", "i", "s", 1, "premium")
         }
         var cache = DecisionCache(capacity: 8, hashMask: 0)
         cache.remember(yes, for: full, reading: InputFieldSet(field))
@@ -120,6 +130,11 @@ import Testing
         case .questionType: full.question?.type = "TXT"
         case .databaseUser: full.database?.user = "root"
         case .databaseName: full.database?.name = nil
+        case .customerID: full.customer = customer("other", "i", "s", 1, "premium")
+        case .customerIssuer: full.customer = customer("acme", nil, "s", 1, "premium")
+        case .customerSession: full.customer = customer("acme", "i", "t", 1, "premium")
+        case .customerExpires: full.customer = customer("acme", "i", "s", 2, "premium")
+        case .customerClaims: full.customer = customer("acme", "i", "s", 1, "free")
         }
         #expect(cache.decision(for: full) == nil)
     }
@@ -180,8 +195,8 @@ import Testing
         let long = input { $0.host = String(repeating: "x", count: DecisionCache.maximumFactBytes + 1) }
         cache.remember(yes, for: long, reading: fields(.host))
         #expect(cache.decision(for: long) == nil)
-        for number in 1...UInt32(DecisionCache.maximumPlans) {
-            let plan = fields(.host).union(InputFieldSet(rawValue: number << UInt32(InputField.address.rawValue)))
+        for number in 1...UInt64(DecisionCache.maximumPlans) {
+            let plan = fields(.host).union(InputFieldSet(rawValue: number << UInt64(InputField.address.rawValue)))
             cache.remember(yes, for: input(), reading: plan)
         }
         let other = input { $0.host = "new.example" }

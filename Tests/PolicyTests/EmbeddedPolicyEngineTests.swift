@@ -52,6 +52,21 @@ import Testing
         #expect(try decide("\n\ndecision := {\"allow\": false}").rule == "p.rego:4")
     }
 
+    @Test("a refusal for want of a customer says so: by its rule's id, or where it looked for one and gives no account")
+    func missingCustomer() throws {
+        let tiers = "allow if input.customer.claims.tier == \"premium\"\ndefault allow := false"
+        #expect(try decide(tiers).reason == .noSession)
+        let premium = CustomerClaims(.object([(.string("tier"), .string("premium"))]))
+        #expect(try decide(tiers, input { $0.customer = Customer(id: "acme", claims: premium) }).allow)
+        #expect(try decide(tiers, input { $0.customer = Customer(id: "acme") }).reason == .policy)
+        let told = "decision := {\"allow\": false, \"reason\": \"closed on Sundays\"} if not input.customer"
+        #expect(try decide(told).reason == .policy)
+        let named = "decision := {\"allow\": false, \"rule\": \"no_session\", \"reason\": \"sign in\"}"
+        #expect(try decide(named).reason == .noSession)
+        #expect(try decide(named, input { $0.customer = Customer(id: "acme") }).reason == .policy)
+        #expect(try decide("decision := {\"allow\": false}").reason == .policy)
+    }
+
     @Test("a plain allow rule counts where decision is undefined, and only there")
     func allow() throws {
         #expect(try decide("allow if input.stage == \"hello\"").allow)

@@ -30,11 +30,16 @@ import Testing
             headers: ["user-agent": "curl"])
         input.question = QuestionFacts(name: "api.example.com", type: "AAAA")
         input.database = DatabaseFacts(user: "app", name: "orders")
+        input.customer = Customer(
+            id: "acme", issuer: "https://chat.example", session: "s1", expires: 1_767_226_200_000_000_000,
+            claims: CustomerClaims(.object([(.string("seats"), .number("5")), (.string("tier"), .string("premium"))])))
         return input
     }
 
     private let json = """
         {"agent":{"id":"research-bot","labels":{"team":"growth"},"process":{"cgroup":"/sallyport.slice/x","uid":1001}},\
+        "customer":{"claims":{"seats":5,"tier":"premium"},"expires":"2026-01-01T00:10:00Z","id":"acme",\
+        "issuer":"https://chat.example","session":"s1"},\
         "database":{"name":"orders","user":"app"},\
         "destination":{"address":"203.0.113.7","host":"api.example.com","host_source":"http_host","port":443,\
         "transport":"tcp"},\

@@ -1,0 +1,151 @@
+import Flow
+import Identity
+import PacketHeaders
+import Policy
+
+/// Flows that end before their time: with their session, or because policy has changed its mind.
+extension EnforcementEngine where Resolver: ~Copyable {
+    /// Takes in what became of a session. Flows that it ends are cut before this returns.
+    public mutating func apply<Effects: EnforcementEffects & ~Copyable>(
+        _ change: SessionChange, clock: ClockReading, effects: inout Effects
+    ) {
+        switch change {
+        case .opened(let session, let scope, let customer): sessions.open(session, scope, customer)
+        case .bound(let session, let scope, let binding): sessions.index.bind(session, scope, binding)
+        case .renewed(let session, let customer):
+            sessions.renew(session, customer)
+            forEachFlow(of: session) { engine, slot in
+                engine.reconsider(slot, otherwise: .policyChanged, clock: clock, effects: &effects)
+            }
+        case .ended(let session, let reason):
+            let text = Self.endText(reason)
+            forEachFlow(of: session) { engine, slot in
+                engine.cut(slot, reason, text, clock: clock, effects: &effects)
+            }
+            sessions.end(session, reason)
+        case .forgotten(let session):
+            forEachFlow(of: session) { engine, slot in
+                engine.cut(slot, .sessionClosed, Self.endText(.sessionClosed), clock: clock, effects: &effects)
+            }
+            sessions.forget(session)
+        }
+    }
+
+    /// Decides anew some of the flows that an older snapshot has decided, at most `count`. Whether more are left.
+    public mutating func reconsider<Effects: EnforcementEffects & ~Copyable>(
+        atMost count: Int, clock: ClockReading, effects: inout Effects
+    ) -> Bool {
+        guard var position = reconsidered else { return false }
+        for _ in 0..<count {
+            guard let slot = flows.slot(from: position) else {
+                reconsidered = nil
+                return false
+            }
+            position = slot.position + 1
+            if flows[slot].generation != generation {
+                reconsider(slot, otherwise: .policyChanged, clock: clock, effects: &effects)
+            }
+        }
+        reconsidered = position
+        return true
+    }
+
+    /// Whether a snapshot has come by which flows are still to be decided anew.
+    public var isReconsidering: Bool { reconsidered != nil }
+
+    /// Decides a flow anew by what it was allowed for; where it is allowed no longer it is cut. False where it was.
+    @discardableResult
+    mutating func reconsider<Effects: EnforcementEffects & ~Copyable>(
+        _ slot: FlowSlot, otherwise reason: Reason, clock: ClockReading, effects: inout Effects
+    ) -> Bool {
+        flows[slot].generation = generation
+        let state = flows[slot]
+        guard state.phase != .refused else { return false }
+        let tuple = flows.key(of: slot)
+        guard Int(state.agent) < snapshot.agents.agents.count else {
+            cut(slot, reason, "the agent is no longer in the configuration", clock: clock, effects: &effects)
+            return false
+        }
+        if state.isInbound {
+            guard isListed(AgentIndex(rawValue: state.agent), tuple) else {
+                cut(slot, reason, "no entry under listen: names the flow any more", clock: clock, effects: &effects)
+                return false
+            }
+            return true
+        }
+        if state.isToResolver {
+            // Its questions are decided one by one.
+            guard isResolver(tuple) else {
+                cut(slot, reason, "the resolver is no longer in the configuration", clock: clock, effects: &effects)
+                return false
+            }
+            return true
+        }
+        var input = makeInput(.connect, tuple, state, clock: clock)
+        var decision = session.decide(input)
+        if decision.allow, let facts = facts[slot] {
+            facts.complete(&input)
+            decision = decide(input)
+        }
+        guard decision.allow else {
+            cut(slot, reason, decision.policyReason, clock: clock, effects: &effects)
+            return false
+        }
+        return true
+    }
+
+    /// Ends a flow: nothing of it passes from when this returns, and one record says why.
+    mutating func cut<Effects: EnforcementEffects & ~Copyable>(
+        _ slot: FlowSlot, _ reason: Reason, _ text: String?, clock: ClockReading, effects: inout Effects
+    ) {
+        let state = flows[slot]
+        guard state.phase != .refused else { return }
+        let tuple = flows.key(of: slot)
+        var input = makeInput(.connect, tuple, state, clock: clock)
+        facts[slot]?.complete(&input)
+        report(
+            input, PolicyDecision(allow: false, reason: reason, policyReason: text), tuple, clock,
+            isInbound: state.isInbound, inode: state.inode, effects: &effects)
+        for packet in takeHeld(slot) { effects.drop(packet.reference) }
+        effects.cut(tuple, isForwarded: state.isForwarded)
+        if state.isForwarded, tuple.transport == .tcp { provoke(tuple, state, effects: &effects) }
+        releaseInspection(of: state)
+        facts.forget(slot)
+        flows[slot].inspection = -1
+        flows[slot].phase = .refused
+        flows.setOwner(slot, 0)
+        flows.move(slot, to: .decided)
+    }
+
+    /// Asks both ends of a refused flow where they stand: the answer meets the refusal, which resets whoever sent it. Nobody
+    /// else knows the sequence numbers of a flow that the kernel passed.
+    private mutating func provoke<Effects: EnforcementEffects & ~Copyable>(
+        _ tuple: FiveTuple, _ state: FlowState, effects: inout Effects
+    ) {
+        guard snapshot.deny == .reset else { return }
+        for (flow, sequence) in [(tuple, state.passedEnd), (tuple.reversed, state.serverNext)] {
+            var bytes: InlineArray<60, UInt8> = .init(repeating: 0)
+            var span = bytes.mutableSpan
+            var raw = span.mutableBytes
+            // Half the number space away from where the flow began lies outside every window.
+            guard
+                let count = try? PacketBuilder.writeAcknowledgment(
+                    flow: flow, sequence: sequence.advanced(by: 1 << 31), acknowledgment: sequence, into: &raw)
+            else { return }
+            effects.inject(raw.bytes.extracting(0..<count))
+        }
+    }
+
+    /// Calls `body` with each flow of a session; `body` may take the flow out of it.
+    private mutating func forEachFlow(of session: SessionNumber, _ body: (inout Self, FlowSlot) -> Void) {
+        var next = flows.firstOwned(by: session.rawValue)
+        while let slot = next {
+            next = flows.nextOwned(after: slot)
+            body(&self, slot)
+        }
+    }
+
+    static func endText(_ reason: Reason) -> String {
+        reason == .tokenExpired ? "the customer's token has expired" : "the customer's session was closed"
+    }
+}
