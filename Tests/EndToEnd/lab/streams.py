@@ -16,7 +16,7 @@ REFUSED_WORDS = ("reset", "refused", "unreachable", "forbidden")
 _WORDS = {
     errno.ECONNRESET: "reset", errno.EPIPE: "reset", errno.ECONNREFUSED: "refused", errno.EHOSTUNREACH: "unreachable",
     errno.ENETUNREACH: "unreachable", errno.EACCES: "forbidden", errno.EPERM: "forbidden", errno.ECONNABORTED: "reset",
-    errno.ENOPROTOOPT: "refused",
+    errno.ENOPROTOOPT: "refused", errno.EDESTADDRREQ: "reset",  # of a UDP socket that was destroyed
 }
 
 
