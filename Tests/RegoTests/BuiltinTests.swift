@@ -27,7 +27,8 @@ import Testing
         ("strings.reverse(\"abc\")", "\"cba\""), ("strings.count(\"cheese\", \"e\")", "3"),
         ("sprintf(\"%5d|%-5d|%05d\", [1, 2, 3])", "\"    1|2    |00003\""),
         ("sprintf(\"%v %d %s\", [1.0, 1.0, \"x\"])", "\"1 1 x\""),
-        ("sprintf(\"%d\", [1e3])", "\"%!d(string=1e3)\""), ("sprintf(\"%s\", [1])", "\"%!s(int64=1)\""),
+        ("sprintf(\"%d\", [1e3])", "\"%!d(string=1e3)\""),
+        ("sprintf(\"%#d\", [\"a\"])", "\"%!d(string=a)\""), ("sprintf(\"%s\", [1])", "\"%!s(int64=1)\""),
         ("sprintf(\"%[2]v %[1]v\", [1, 2])", "\"2 1\""), ("sprintf(\"%q\", [\"a\\\"\"])", "\"\\\"a\\\\\\\"\\\"\""),
         ("sprintf(\"%v\", [12345678.9])", "\"1.23456789e+07\""), ("startswith(\"abc\", \"ab\")", "true"),
     ])
@@ -36,6 +37,11 @@ import Testing
     }
 
     @Test(arguments: [
+        ("glob.match(\"x{a,b\", [], \"xb\")", "true"), ("glob.match(\"{a\", [], \"b\")", "false"),
+        (
+            "json.verify_schema({\"type\": 1})[1]",
+            "\"jsonschema: Invalid type. Expected: type, given: string/Array Of Strings\""
+        ),
         ("regex.match(\"^a+$\", \"aaa\")", "true"), ("regex.match(\"(?<n>a)\", \"a\")", "true"),
         ("regex.replace(\"foo bar\", \"(\\\\w+) (\\\\w+)\", \"$2 $1\")", "\"bar foo\""),
         ("regex.split(\"-\", \"a-b-\")", "[\"a\",\"b\",\"\"]"),

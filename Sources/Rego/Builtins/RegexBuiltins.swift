@@ -62,6 +62,7 @@ extension Builtins {
             "regex.template_match": { machine, arguments throws(BuiltinFailure) in
                 let template = Array(try arguments.text(0).unicodeScalars)
                 let text = try arguments.bytes(1)
+                for index in 2...3 { _ = try arguments.bytes(index) }
                 func delimiter(_ index: Int, _ name: String) throws(BuiltinFailure) -> UnicodeScalar {
                     let bytes = try arguments.bytes(index)
                     guard bytes.count == 1 else {

@@ -63,7 +63,7 @@ struct GlobPattern {
                         let (branch, end) = try parse(nested: nested + 1)
                         branches.append(branch)
                         if end == "," { continue }
-                        guard end == "}" else { throw .failed("unexpected end of input") }
+                        // An end of the pattern closes what is open, as gobwas has it.
                         break
                     }
                     nodes.append(.alternatives(branches))

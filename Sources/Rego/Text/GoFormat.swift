@@ -302,7 +302,7 @@ enum GoFormat {
                 out += [digits[Int(byte >> 4)], digits[Int(byte & 15)]]
             }
             return pad(String(decoding: out, as: UTF8.self), flags)
-        default: return bad(verb, "string", string(value, "v", flags))
+        default: return bad(verb, "string", string(value, "s", flags))
         }
     }
 }

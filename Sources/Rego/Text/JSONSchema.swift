@@ -165,10 +165,10 @@ final class JSONSchema {
             case .string: names = [type.text]
             case .array:
                 for element in type.elements {
-                    guard element.tag == .string else { throw invalidType("string/array of strings", "type") }
+                    guard element.tag == .string else { throw invalidType("type", "string/Array Of Strings") }
                     names.append(element.text)
                 }
-            default: throw invalidType("string/array of strings", "type")
+            default: throw invalidType("type", "string/Array Of Strings")
             }
             for name in names {
                 guard JSONSchema.allKinds.contains(name) else {

@@ -1,198 +1,226 @@
-/// The part of Go's `text/template` that policies use: `{{.a.b}}`, `{{if}}`, `{{else}}`, `{{range $i, $v := .x}}`,
-/// `{{end}}`, variables, strings and numbers, white space trimmed by `{{-` and `-}}`.
-enum TextTemplate {
-    private indirect enum Node {
+/// Go's `text/template` over JSON, as OPA hands its values to it: numbers are texts of the kind `json.Number`, null and a
+/// missing key are nothing, which is written `<undefined>`.
+struct TextTemplate {
+    /// What an operand stands for.
+    enum Item {
+        case nothing
+        case flag(Bool)
+        case integer(Int)
+        case float(Double)
         case text(String)
-        case output(String)
-        case condition(String, [Node], [Node])
-        case loop(key: String?, value: String?, String, [Node], [Node])
-    }
+        /// A number, array or object of the data.
+        case json(Value)
 
-    static func render(_ text: String, _ data: Value, _ machine: Machine) throws(BuiltinFailure) -> String {
-        var parser = Parser(pieces: try pieces(text))
-        let nodes = try parser.nodes(depth: 0)
-        var out = ""
-        try write(nodes, data, data, [:], machine, &out)
-        return out
-    }
-
-    private enum Piece {
-        case text(String)
-        case action(String)
-    }
-
-    private static func pieces(_ text: String) throws(BuiltinFailure) -> [Piece] {
-        var result: [Piece] = []
-        var rest = text[...]
-        var trimNext = false
-        func trimmedStart(_ part: Substring) -> Substring { part.drop { $0.isWhitespace } }
-        while let open = range(of: "{{", in: rest) {
-            var before = rest[..<open]
-            if trimNext { before = trimmedStart(before) }
-            rest = rest[rest.index(open, offsetBy: 2)...]
-            guard let close = range(of: "}}", in: rest) else { throw .failed("template: unclosed action") }
-            var action = rest[..<close]
-            rest = rest[rest.index(close, offsetBy: 2)...]
-            if action.hasPrefix("- ") {
-                action = action.dropFirst()
-                while let last = before.last, last.isWhitespace { before.removeLast() }
+        init(_ value: Value) {
+            switch value.tag {
+            case .undefined, .null: self = .nothing
+            case .true: self = .flag(true)
+            case .false: self = .flag(false)
+            case .string: self = .text(value.text)
+            default: self = .json(value)
             }
-            trimNext = action.hasSuffix(" -")
-            if trimNext { action = action.dropLast() }
-            if !before.isEmpty { result.append(.text(String(before))) }
-            let body = action.split(whereSeparator: \.isWhitespace).joined(separator: " ")
-            if !body.hasPrefix("/*") { result.append(.action(body)) }
         }
-        let last = trimNext ? trimmedStart(rest) : rest
-        if !last.isEmpty { result.append(.text(String(last))) }
+
+        /// Whether `if` takes it for true.
+        var isTrue: Bool {
+            switch self {
+            case .nothing: false
+            case .flag(let flag): flag
+            case .integer(let number): number != 0
+            case .float(let number): number != 0
+            case .text(let text): !text.isEmpty
+            // A json.Number is a text, and no number is an empty one.
+            case .json(let value): value.isComposite ? value.count > 0 : true
+            }
+        }
+    }
+
+    private enum Ending {
+        case end
+        case breakLoop
+        case continueLoop
+    }
+
+    private typealias Node = TextTemplateTree.Node
+
+    private let tree: TextTemplateTree
+    private let machine: Machine
+    private var variables: [(name: String, item: Item)] = []
+    private var out = ""
+    private var depth = 0
+
+    /// Writes `text` with `data`. Throws where it is no template, or asks for what is not there.
+    static func render(_ text: String, _ data: Value, _ machine: Machine) throws(BuiltinFailure) -> String {
+        var template = TextTemplate(tree: try TextTemplateParser.parse(text), machine: machine)
+        template.variables = [("$", Item(data))]
+        _ = try template.write(template.tree.nodes, Item(data))
+        return template.out
+    }
+
+    private init(tree: TextTemplateTree, machine: Machine) {
+        self.tree = tree
+        self.machine = machine
+    }
+
+    // MARK: Nodes
+
+    private mutating func write(_ nodes: [Node], _ dot: Item) throws(BuiltinFailure) -> Ending {
+        guard depth < 64 else { throw failure("exceeded maximum template depth") }
+        depth += 1
+        let outer = variables.count
+        defer {
+            depth -= 1
+            variables.removeSubrange(outer...)
+        }
+        for node in nodes {
+            let before = out.utf8.count
+            let ending = try write(node, dot)
+            try machine.charge(1 + (out.utf8.count - before) / 16)
+            if ending != .end { return ending }
+        }
+        return .end
+    }
+
+    private mutating func write(_ node: Node, _ dot: Item) throws(BuiltinFailure) -> Ending {
+        let outer = variables.count
+        switch node {
+        case .text(let text): out += text
+        case .output(let pipeline):
+            let item = try evaluate(pipeline, dot)
+            if pipeline.variables.isEmpty { out += TextTemplateFunctions.text(item) }
+        case .condition(let pipeline, let body, let other):
+            defer { variables.removeSubrange(outer...) }
+            return try write(try evaluate(pipeline, dot).isTrue ? body : other, dot)
+        case .with(let pipeline, let body, let other):
+            defer { variables.removeSubrange(outer...) }
+            let item = try evaluate(pipeline, dot)
+            return item.isTrue ? try write(body, item) : try write(other, dot)
+        case .loop(let pipeline, let body, let other):
+            defer { variables.removeSubrange(outer...) }
+            return try loop(pipeline, body, other, dot)
+        case .template(let name, let pipeline):
+            let item = try pipeline.map { argument throws(BuiltinFailure) in try evaluate(argument, dot) } ?? .nothing
+            guard let body = tree.definitions[name] else { throw failure("template \"\(name)\" not defined") }
+            let own = variables
+            variables = [("$", item)]
+            defer { variables = own }
+            _ = try write(body, item)
+        case .breakLoop: return .breakLoop
+        case .continueLoop: return .continueLoop
+        }
+        return .end
+    }
+
+    private mutating func loop(
+        _ pipeline: TextTemplateTree.Pipeline, _ body: [Node], _ other: [Node], _ dot: Item
+    ) throws(BuiltinFailure) -> Ending {
+        var source = pipeline
+        source.variables = []
+        let count: Int
+        let element: (Int) -> (key: Item, value: Item)
+        switch try evaluate(source, dot) {
+        case .nothing: return try write(other, dot)
+        case .integer(let number):
+            count = max(0, number)
+            element = { (.integer($0), .integer($0)) }
+        case .json(let value) where value.isComposite:
+            count = value.count
+            let isObject = value.tag == .object
+            element = { index in (isObject ? Item(value.key(index)) : .integer(index), Item(value.element(index))) }
+        default: throw failure("range can't iterate over it")
+        }
+        guard count > 0 else { return try write(other, dot) }
+        let outer = variables.count
+        for index in 0..<count {
+            defer { variables.removeSubrange(outer...) }
+            try machine.charge(1)
+            let (key, value) = element(index)
+            let names = pipeline.variables
+            let items = names.count > 1 ? [key, value] : [value]
+            for (name, item) in zip(names, items) { try set(name, item, pipeline.assigns) }
+            if try write(body, value) == .breakLoop { break }
+        }
+        return .end
+    }
+
+    private mutating func set(_ name: String, _ item: Item, _ assigns: Bool) throws(BuiltinFailure) {
+        guard assigns else { return variables.append((name, item)) }
+        guard let place = variables.lastIndex(where: { $0.name == name }) else {
+            throw failure("undefined variable \"\(name)\"")
+        }
+        variables[place].item = item
+    }
+
+    // MARK: Pipelines
+
+    private mutating func evaluate(
+        _ pipeline: TextTemplateTree.Pipeline, _ dot: Item
+    ) throws(BuiltinFailure) -> Item {
+        var item: Item?
+        for command in pipeline.commands { item = try evaluate(command, piped: item, dot) }
+        let result = item ?? .nothing
+        for name in pipeline.variables { try set(name, result, pipeline.assigns) }
         return result
     }
 
-    private static func range(of mark: String, in text: Substring) -> Substring.Index? {
-        var index = text.startIndex
-        while index < text.endIndex {
-            if text[index...].hasPrefix(mark) { return index }
-            index = text.index(after: index)
-        }
-        return nil
-    }
-
-    private struct Parser {
-        let pieces: [Piece]
-        var index = 0
-        /// What ended the last run of nodes.
-        var ending = ""
-
-        mutating func nodes(depth: Int) throws(BuiltinFailure) -> [Node] {
-            guard depth < 64 else { throw .failed("template: nested too deeply") }
-            var result: [Node] = []
-            while index < pieces.count {
-                let piece = pieces[index]
-                index += 1
-                switch piece {
-                case .text(let text): result.append(.text(text))
-                case .action(let action):
-                    let word = action.prefix { $0 != " " }
-                    let rest = String(action.dropFirst(word.count).drop { $0 == " " })
-                    switch word {
-                    case "end", "else":
-                        ending = action
-                        return result
-                    case "if":
-                        let (body, other) = try branches(depth)
-                        result.append(.condition(rest, body, other))
-                    case "range":
-                        var key: String?
-                        var value: String?
-                        var source = rest
-                        if let assign = TextTemplate.range(of: ":=", in: rest[...]) {
-                            let names = rest[..<assign].split(separator: ",").map {
-                                String($0.filter { $0 != " " })
-                            }
-                            source = String(rest[rest.index(assign, offsetBy: 2)...].drop { $0 == " " })
-                            if names.count > 1 { key = names[0] }
-                            value = names.last
-                        }
-                        let (body, other) = try branches(depth)
-                        result.append(.loop(key: key, value: value, source, body, other))
-                    default: result.append(.output(action))
-                    }
-                }
+    private mutating func evaluate(
+        _ command: [TextTemplateTree.Operand], piped: Item?, _ dot: Item
+    ) throws(BuiltinFailure) -> Item {
+        try machine.charge(1)
+        guard case .function(let name)? = command.first else {
+            guard let only = command.first, command.count == 1, piped == nil else {
+                throw failure("can't give argument to non-function")
             }
-            if depth > 0 { throw .failed("template: unexpected EOF") }
+            return try evaluate(only, dot)
+        }
+        // `and` and `or` look at no more than they need.
+        if name == "and" || name == "or" {
+            var last: Item?
+            for operand in command.dropFirst() {
+                let item = try evaluate(operand, dot)
+                last = item
+                if item.isTrue == (name == "or") { return item }
+            }
+            guard let result = piped ?? last else { throw failure("wrong number of args for \(name): want at least 1") }
             return result
         }
+        var arguments: [Item] = []
+        for operand in command.dropFirst() { arguments.append(try evaluate(operand, dot)) }
+        if let piped { arguments.append(piped) }
+        return try TextTemplateFunctions.call(name, arguments, machine)
+    }
 
-        private mutating func branches(_ depth: Int) throws(BuiltinFailure) -> ([Node], [Node]) {
-            let body = try nodes(depth: depth + 1)
-            if ending == "end" { return (body, []) }
-            if ending.hasPrefix("else if ") {
-                let condition = String(ending.dropFirst(8))
-                let (inner, other) = try branches(depth)
-                return (body, [.condition(condition, inner, other)])
+    private mutating func evaluate(_ operand: TextTemplateTree.Operand, _ dot: Item) throws(BuiltinFailure) -> Item {
+        switch operand {
+        case .dot: return dot
+        case .nothing: return .nothing
+        case .flag(let flag): return .flag(flag)
+        case .integer(let number): return .integer(number)
+        case .float(let number): return .float(number)
+        case .text(let text): return .text(text)
+        case .variable(let name):
+            guard let found = variables.last(where: { $0.name == name }) else {
+                throw failure("undefined variable \"\(name)\"")
             }
-            return (body, try nodes(depth: depth + 1))
+            return found.item
+        case .function(let name): return try TextTemplateFunctions.call(name, [], machine)
+        case .field(let names): return try field(dot, names)
+        case .parenthesised(let pipeline): return try evaluate(pipeline, dot)
+        case .chain(let base, let names): return try field(try evaluate(base, dot), names)
         }
     }
 
-    private static func evaluate(
-        _ text: String, _ dot: Value, _ root: Value, _ variables: [String: Value], _ machine: Machine
-    ) throws(BuiltinFailure) -> Value {
-        if text == "." { return dot }
-        if text.hasPrefix("\""), text.hasSuffix("\""), text.utf8.count >= 2 {
-            return machine.arena.string(String(text.dropFirst().dropLast()))
-        }
-        if Builtins.isNumber(Array(text.utf8)) { return machine.arena.number(text) }
-        if text == "true" || text == "false" { return Value(text == "true") }
-        var value = dot
-        var path = text[...]
-        if path.hasPrefix("$") {
-            let name = String(path.prefix { $0 != "." })
-            path = path.dropFirst(name.count)
-            guard let found = name == "$" ? root : variables[name] else {
-                throw .failed("template: undefined variable \"\(name)\"")
-            }
-            value = found
-        }
-        guard path.isEmpty || path.hasPrefix(".") else { throw .failed("template: function \"\(text)\" not defined") }
-        for part in path.split(separator: ".") {
-            value = value.lookup(machine.arena.string(String(part)))
-        }
-        return value
-    }
-
-    private static func isTrue(_ value: Value) -> Bool {
-        switch value.tag {
-        case .undefined, .null, .false: false
-        case .true: true
-        case .int: value.integer != 0
-        case .number: true
-        default: value.count > 0
-        }
-    }
-
-    private static func write(
-        _ nodes: [Node], _ dot: Value, _ root: Value, _ variables: [String: Value], _ machine: Machine,
-        _ out: inout String
-    ) throws(BuiltinFailure) {
-        for node in nodes {
-            try machine.charge(1 + out.utf8.count / 4096)
-            switch node {
-            case .text(let text): out += text
-            case .output(let text):
-                let value = try evaluate(text, dot, root, variables, machine)
-                if value.isUndefined {
-                    out += "<undefined>"
-                } else {
-                    out += value.tag == .string ? value.text : goText(value)
-                }
-            case .condition(let text, let body, let other):
-                let value = try evaluate(text, dot, root, variables, machine)
-                try write(isTrue(value) ? body : other, dot, root, variables, machine, &out)
-            case .loop(let key, let name, let source, let body, let other):
-                let collection = try evaluate(source, dot, root, variables, machine)
-                if !collection.isComposite || collection.count == 0 {
-                    try write(other, dot, root, variables, machine, &out)
-                    continue
-                }
-                for index in 0..<collection.count {
-                    var inner = variables
-                    if let key { inner[key] = collection.key(index) }
-                    if let name { inner[name] = collection.element(index) }
-                    try write(body, collection.element(index), root, inner, machine, &out)
-                }
+    private func field(_ item: Item, _ names: [String]) throws(BuiltinFailure) -> Item {
+        var item = item
+        for name in names {
+            switch item {
+            case .nothing: return .nothing
+            case .json(let value) where value.tag == .object: item = Item(value.lookup(machine.arena.string(name)))
+            default: throw failure("can't evaluate field \(name)")
             }
         }
+        return item
     }
 
-    /// Collections as Go's `%v` prints them.
-    private static func goText(_ value: Value) -> String {
-        switch value.tag {
-        case .array, .set: "[" + value.elements.map { goText($0) }.joined(separator: " ") + "]"
-        case .object: "map[" + value.pairs.map { goText($0.key) + ":" + goText($0.value) }.joined(separator: " ") + "]"
-        case .string: value.text
-        case .null: "<nil>"
-        default: RegoWriter.text(value)
-        }
-    }
+    private func failure(_ text: String) -> BuiltinFailure { .failed("template: \(text)") }
 }
