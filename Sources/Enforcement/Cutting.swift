@@ -10,7 +10,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
         _ change: SessionChange, clock: ClockReading, effects: inout Effects
     ) {
         switch change {
-        case .opened(let session, let scope, let customer): sessions.open(session, scope, customer)
+        case .opened(let session, let customer): sessions.open(session, customer)
         case .bound(let session, let scope, let binding): sessions.index.bind(session, scope, binding)
         case .renewed(let session, let customer):
             sessions.renew(session, customer)
@@ -52,6 +52,14 @@ extension EnforcementEngine where Resolver: ~Copyable {
 
     /// Whether a snapshot has come by which flows are still to be decided anew.
     public var isReconsidering: Bool { reconsidered != nil }
+
+    /// Whether a flow is allowed by the snapshot in force as far as it has got; it is decided anew where an older one did.
+    mutating func isCurrent<Effects: EnforcementEffects & ~Copyable>(
+        _ slot: FlowSlot, clock: ClockReading, effects: inout Effects
+    ) -> Bool {
+        flows[slot].generation == generation || flows[slot].phase == .refused
+            || reconsider(slot, otherwise: .policyChanged, clock: clock, effects: &effects)
+    }
 
     /// Decides a flow anew by what it was allowed for; where it is allowed no longer it is cut. False where it was.
     @discardableResult
@@ -109,12 +117,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
         for packet in takeHeld(slot) { effects.drop(packet.reference) }
         effects.cut(tuple, isForwarded: state.isForwarded)
         if state.isForwarded, tuple.transport == .tcp { provoke(tuple, state, effects: &effects) }
-        releaseInspection(of: state)
-        facts.forget(slot)
-        flows[slot].inspection = -1
-        flows[slot].phase = .refused
-        flows.setOwner(slot, 0)
-        flows.move(slot, to: .decided)
+        markRefused(slot)
     }
 
     /// Asks both ends of a refused flow where they stand: the answer meets the refusal, which resets whoever sent it. Nobody
@@ -122,17 +125,11 @@ extension EnforcementEngine where Resolver: ~Copyable {
     private mutating func provoke<Effects: EnforcementEffects & ~Copyable>(
         _ tuple: FiveTuple, _ state: FlowState, effects: inout Effects
     ) {
-        guard snapshot.deny == .reset else { return }
         for (flow, sequence) in [(tuple, state.passedEnd), (tuple.reversed, state.serverNext)] {
-            var bytes: InlineArray<60, UInt8> = .init(repeating: 0)
-            var span = bytes.mutableSpan
-            var raw = span.mutableBytes
-            // Half the number space away from where the flow began lies outside every window.
-            guard
-                let count = try? PacketBuilder.writeAcknowledgment(
-                    flow: flow, sequence: sequence.advanced(by: 1 << 31), acknowledgment: sequence, into: &raw)
-            else { return }
-            effects.inject(raw.bytes.extracting(0..<count))
+            // Half the number space away from where the flow began lies outside every window, and what lies outside is
+            // answered with where the receiver stands (RFC 9293 §3.10.7.4).
+            send(
+                flow, .ack, sequence: sequence.advanced(by: 1 << 31), acknowledgment: sequence, effects: &effects)
         }
     }
 

@@ -69,7 +69,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
         let identity = identify(arrival, local: arrival.packet.flow)
         let state = flows[slot]
         return identity.identification.agent?.rawValue == state.agent && identity.inode == state.inode
-            && identity.session == (state.session == 0 ? .none : .session(SessionNumber(rawValue: state.session)))
+            && identity.session == (state.session == .none ? .none : .session(state.session))
     }
 
     /// The first datagram of a flow: who sends it, and may it go there at all? Returns the flow's slot, or nil after a refusal.

@@ -1,3 +1,4 @@
+import Identity
 import PacketHeaders
 
 /// Where a flow stands.
@@ -39,8 +40,8 @@ struct FlowState: BitwiseCopyable {
     var cgroup: UInt64 = 0
     /// The inode of the agent's socket, 0 where unknown.
     var inode: UInt32 = 0
-    /// The number of the session that the flow belongs to, 0 for none.
-    var session: UInt32 = 0
+    /// The session that the flow belongs to.
+    var session = SessionNumber.none
     /// The generation of the snapshot by which the flow was last decided.
     var generation: UInt32 = 0
     /// The position of the flow's inspection in its pool, -1 for none.

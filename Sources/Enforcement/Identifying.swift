@@ -73,6 +73,21 @@ extension EnforcementEngine where Resolver: ~Copyable {
             uid: nil, cgroup: nil, path: nil)
     }
 
+    /// Ties a flow that begins to its session. Returns why it may not begin, or nil.
+    func join(_ identity: PacketIdentity, _ state: inout FlowState, _ arrival: Arrival) -> Refusal? {
+        switch identity.session {
+        case .none: return nil
+        case .unclear(let text): return Refusal(.noSession, text: text)
+        case .session(let session):
+            state.session = session
+            return sessions.refusal(of: session, at: arrival.clock.wall).map { reason in
+                Refusal(
+                    reason, Self.endText(reason),
+                    makeInput(.connect, arrival.packet.flow, state, clock: arrival.clock))
+            }
+        }
+    }
+
     /// A sentence for a refusal without identity.
     func describe(_ identity: PacketIdentity) -> String? {
         guard case .nobody(let reason) = identity.identification else { return nil }
@@ -106,7 +121,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
         input.uid = identity.uid
         input.cgroup = identity.path
         if case .session(let session) = identity.session {
-            input.customer = sessions.customer(of: session.rawValue)
+            input.customer = sessions.customer(of: session)
         }
         return input
     }

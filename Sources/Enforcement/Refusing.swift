@@ -84,16 +84,21 @@ extension EnforcementEngine where Resolver: ~Copyable {
         close(slot, tuple, acknowledgment: state.isDatagram ? nil : state.serverNext, effects: &effects)
     }
 
-    /// Leaves a refused flow in the table, without an inspection, and resets the server of a TCP flow.
+    /// Leaves a refused flow in the table, without anything that is kept for one that goes on.
+    mutating func markRefused(_ slot: FlowSlot) {
+        releaseInspection(of: flows[slot])
+        facts.forget(slot)
+        flows[slot].inspection = -1
+        flows[slot].phase = .refused
+        flows.setOwner(slot, SessionNumber.none.rawValue)
+        flows.move(slot, to: .decided)
+    }
+
+    /// Leaves a refused flow in the table, and resets the server of a TCP flow.
     private mutating func close<Effects: EnforcementEffects & ~Copyable>(
         _ slot: FlowSlot, _ tuple: FiveTuple, acknowledgment: SequenceNumber?, effects: inout Effects
     ) {
-        releaseInspection(of: flows[slot])
-        flows[slot].inspection = -1
-        flows[slot].phase = .refused
-        facts.forget(slot)
-        flows.setOwner(slot, 0)
-        flows.move(slot, to: .decided)
+        markRefused(slot)
         if let acknowledgment {
             reset(tuple, sequence: flows[slot].passedEnd, acknowledgment: acknowledgment, effects: &effects)
         }
@@ -103,14 +108,22 @@ extension EnforcementEngine where Resolver: ~Copyable {
     func reset<Effects: EnforcementEffects & ~Copyable>(
         _ tuple: FiveTuple, sequence: SequenceNumber, acknowledgment: SequenceNumber, effects: inout Effects
     ) {
+        send(tuple, [.rst, .ack], sequence: sequence, acknowledgment: acknowledgment, effects: &effects)
+    }
+
+    /// Sends a segment without payload in the name of `tuple`'s source, where refusals are shown at all.
+    func send<Effects: EnforcementEffects & ~Copyable>(
+        _ tuple: FiveTuple, _ flags: TCPFlags, sequence: SequenceNumber, acknowledgment: SequenceNumber,
+        effects: inout Effects
+    ) {
         guard snapshot.deny == .reset else { return }
         var bytes: InlineArray<60, UInt8> = .init(repeating: 0)
         var span = bytes.mutableSpan
         var raw = span.mutableBytes
         // Both addresses are of one family, so building cannot fail.
         guard
-            let count = try? PacketBuilder.writeReset(
-                flow: tuple, sequence: sequence, acknowledgment: acknowledgment, into: &raw)
+            let count = try? PacketBuilder.writeSegment(
+                flow: tuple, sequence: sequence, acknowledgment: acknowledgment, flags: flags, into: &raw)
         else { return }
         effects.inject(raw.bytes.extracting(0..<count))
     }

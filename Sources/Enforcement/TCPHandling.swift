@@ -175,14 +175,6 @@ extension EnforcementEngine where Resolver: ~Copyable {
         }
     }
 
-    /// Whether a flow is allowed by the snapshot in force as far as it has got; it is decided anew where an older one did.
-    mutating func isCurrent<Effects: EnforcementEffects & ~Copyable>(
-        _ slot: FlowSlot, clock: ClockReading, effects: inout Effects
-    ) -> Bool {
-        flows[slot].generation == generation || flows[slot].phase == .refused
-            || reconsider(slot, otherwise: .policyChanged, clock: clock, effects: &effects)
-    }
-
     /// Payload of a flow that is not in the table: after a restart, or from before enforcement. If the kernel says that the
     /// server has not acknowledged a single byte, none has passed and the flow is as good as new; otherwise it is refused.
     private mutating func admitMidstream<Effects: EnforcementEffects & ~Copyable>(
@@ -212,7 +204,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
             if let slot {
                 facts.forget(slot)
                 flows[slot].generation = generation
-                flows.setOwner(slot, state.session)
+                flows.setOwner(slot, state.session.rawValue)
                 return slot
             }
             guard reclaim(clock: arrival.clock) else { break }
@@ -232,28 +224,11 @@ extension EnforcementEngine where Resolver: ~Copyable {
             guard let slot = flows.oldest(of: .decided) else { return false }
             let state = flows[slot]
             if state.phase != .allowed { return true }
-            let isAlive =
-                state.isForwarded
-                ? resolver.isTracked(flows.key(of: slot)) : resolver.bytesAcknowledged(on: flows.key(of: slot)) != nil
-            if !isAlive { return true }
+            // Of a forwarded flow the kernel knows no socket.
+            if state.isForwarded ? !resolver.isTracked(flows.key(of: slot)) : isGone(slot) { return true }
             flows.move(slot, to: .decided)
         }
         return false
-    }
-
-    /// Ties a flow that begins to its session. Returns why it may not begin, or nil.
-    func join(_ identity: PacketIdentity, _ state: inout FlowState, _ arrival: Arrival) -> Refusal? {
-        switch identity.session {
-        case .none: return nil
-        case .unclear(let text): return Refusal(.noSession, text: text)
-        case .session(let session):
-            state.session = session.rawValue
-            return sessions.refusal(of: session.rawValue, at: arrival.clock.wall).map { reason in
-                Refusal(
-                    reason, Self.endText(reason),
-                    makeInput(.connect, arrival.packet.flow, state, clock: arrival.clock))
-            }
-        }
     }
 
     /// Forgets the oldest judged and cleartext flows whose sockets are gone; looks at a few. Whether one was found.

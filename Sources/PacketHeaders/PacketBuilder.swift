@@ -58,29 +58,6 @@ public enum PacketBuilder {
         return byteCount
     }
 
-    /// Writes a TCP reset and returns its length, 40 or 60 bytes.
-    ///
-    /// `flow` is as the packet carries it, from the side in whose name it speaks. `sequence` must be what the receiver
-    /// expects next (RFC 5961 §3.2); `acknowledgment` nil leaves the ACK flag off. Throws as `writeSegment` does.
-    @_lifetime(buffer: copy buffer)
-    public static func writeReset(
-        flow: FiveTuple, sequence: SequenceNumber, acknowledgment: SequenceNumber?, into buffer: inout MutableRawSpan
-    ) throws(WireError) -> Int {
-        try writeSegment(
-            flow: flow, sequence: sequence, acknowledgment: acknowledgment ?? SequenceNumber(rawValue: 0),
-            flags: acknowledgment == nil ? .rst : [.rst, .ack], into: &buffer)
-    }
-
-    /// Writes a bare TCP acknowledgment and returns its length, 40 or 60 bytes. One whose `sequence` lies outside the
-    /// receiver's window makes it answer with where it stands (RFC 9293 §3.10.7.4). Throws as `writeSegment` does.
-    @_lifetime(buffer: copy buffer)
-    public static func writeAcknowledgment(
-        flow: FiveTuple, sequence: SequenceNumber, acknowledgment: SequenceNumber, into buffer: inout MutableRawSpan
-    ) throws(WireError) -> Int {
-        try writeSegment(
-            flow: flow, sequence: sequence, acknowledgment: acknowledgment, flags: .ack, into: &buffer)
-    }
-
     private static let hopLimit: UInt8 = 64
 }
 

@@ -26,7 +26,7 @@ import Testing
         expires: UInt64? = nil, policy: @escaping @Sendable (PolicyInput) -> PolicyDecision = wantsCustomer
     ) throws -> Bench {
         var bench = try Bench(policy: policy)
-        bench.apply(.opened(Self.session, Self.scope, Self.customer("acme", expires: expires)))
+        bench.apply(.opened(Self.session, Self.customer("acme", expires: expires)))
         bench.apply(.bound(Self.session, Self.scope, .socket(SocketCookie(rawValue: 1))))
         return bench
     }
@@ -81,7 +81,7 @@ import Testing
         #expect(bench.send(client.synchronize()) == .accept(.refused))
         #expect(bench.effects.outcomes.last?.decision.reason == .sessionClosed)
         let next = SessionNumber(rawValue: 2)
-        bench.apply(.opened(next, Self.scope, Self.customer("acme")))
+        bench.apply(.opened(next, Self.customer("acme")))
         bench.apply(.bound(next, Self.scope, .socket(SocketCookie(rawValue: 1))))
         client = Client()
         #expect(bench.send(client.synchronize()) == .accept(.undecided))
@@ -111,7 +111,7 @@ import Testing
     func others() throws {
         var bench = try bench(policy: Bench.allowsGoodExample)
         let other = SessionNumber(rawValue: 2)
-        bench.apply(.opened(other, Self.scope, Self.customer("other")))
+        bench.apply(.opened(other, Self.customer("other")))
         var client = Client()
         settle(&bench, &client)
         bench.apply(.ended(other, .sessionClosed))

@@ -18,8 +18,9 @@ import Testing
         var buffer = [UInt8](repeating: 0xAA, count: 64)
         var span = buffer.mutableSpan
         var raw = span.mutableBytes
-        let written = try PacketBuilder.writeReset(
-            flow: flow, sequence: SequenceNumber(rawValue: 7), acknowledgment: SequenceNumber(rawValue: 9), into: &raw)
+        let written = try PacketBuilder.writeSegment(
+            flow: flow, sequence: SequenceNumber(rawValue: 7), acknowledgment: SequenceNumber(rawValue: 9),
+            flags: [.rst, .ack], into: &raw)
         #expect(written == byteCount)
         let packet = try PacketTests.parse(Array(buffer[..<written]))
         #expect(packet.flow == flow)
@@ -31,14 +32,15 @@ import Testing
         #expect(buffer[written...].allSatisfy { $0 == 0xAA })
     }
 
-    @Test("without an acknowledgment the flag is off")
+    @Test("flags are what was asked for: a reset without an acknowledgment")
     func bareReset() throws {
         let flow = try Self.flow("198.18.0.1", "198.18.0.2")
         var buffer = [UInt8](repeating: 0, count: 40)
         var span = buffer.mutableSpan
         var raw = span.mutableBytes
-        _ = try PacketBuilder.writeReset(
-            flow: flow, sequence: SequenceNumber(rawValue: 7), acknowledgment: nil, into: &raw)
+        _ = try PacketBuilder.writeSegment(
+            flow: flow, sequence: SequenceNumber(rawValue: 7), acknowledgment: SequenceNumber(rawValue: 0), flags: .rst,
+            into: &raw)
         #expect(try PacketTests.parse(buffer).tcp?.flags == .rst)
     }
 
@@ -92,8 +94,9 @@ import Testing
         func reset(_ flow: FiveTuple) throws(WireError) {
             var span = buffer.mutableSpan
             var raw = span.mutableBytes
-            _ = try PacketBuilder.writeReset(
-                flow: flow, sequence: SequenceNumber(rawValue: 0), acknowledgment: nil, into: &raw)
+            _ = try PacketBuilder.writeSegment(
+                flow: flow, sequence: SequenceNumber(rawValue: 0), acknowledgment: SequenceNumber(rawValue: 0),
+                flags: .rst, into: &raw)
         }
         #expect(throws: WireError.truncated(needed: 1)) { try reset(small) }
         #expect(throws: WireError.malformed("addresses of two families", offset: 0)) { try reset(mixed) }

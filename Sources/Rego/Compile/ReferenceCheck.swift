@@ -89,7 +89,7 @@ struct ReferenceCheck {
                 return checkLeaf(.anything, terms, 0)
             }
             if index == 0 { return checkLeaf(.anything, terms, 1) }
-            for child in node.children.values { _ = check(current, child, terms, index + 1) }
+            for child in node.children { _ = check(current, child, terms, index + 1) }
             return nil
         }
         if let type = child.value { return checkLeaf(type, terms, index + 1) }
@@ -125,7 +125,7 @@ struct ReferenceCheck {
     // MARK: Errors
 
     private func keys(_ node: TypeTree) -> [RegoValue] {
-        node.children.values.compactMap { $0.key.flatMap { ConstantTerm.value($0) } }
+        node.children.compactMap { $0.key.flatMap { ConstantTerm.value($0) } }
             .sorted { TypeKeys.compare($0, $1) < 0 }
     }
 

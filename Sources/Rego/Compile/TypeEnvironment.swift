@@ -40,11 +40,10 @@ final class TypeEnvironment {
             return bounded(
                 .object([], rest: RegoType.Rest(key: inner.type(of: key), value: inner.type(of: value))))
         case .reference(let terms): return type(ofReference: terms)
-        case .variable(let name):
-            let key = TypeTree.Key.variable(name)
+        case .variable:
             var environment: TypeEnvironment? = self
             while let current = environment {
-                if let node = current.tree.children[key] { return node.value }
+                if let node = current.tree.child(term) { return node.value }
                 environment = current.next
             }
             return nil
@@ -125,7 +124,7 @@ final class TypeEnvironment {
     func extent(_ node: TypeTree) -> RegoType? {
         if let value = node.value { return value }
         var properties: [RegoType.Property] = []
-        for child in node.children.values {
+        for child in node.children {
             switch child.key?.value {
             case .string, .number, .boolean:
                 if let key = child.key.flatMap({ ConstantTerm.value($0) }) {
@@ -177,18 +176,20 @@ final class TypeTree {
     /// The last part of the path; nil at the root.
     let key: Term?
     var value: RegoType?
-    private(set) var children: [Key: TypeTree] = [:]
+    /// In the order in which they came: a module must be judged alike each time.
+    private(set) var children: [TypeTree] = []
+    private var index: [Key: Int] = [:]
 
     init(key: Term? = nil) { self.key = key }
 
     /// The node of a key.
-    func child(_ term: Term) -> TypeTree? { children[Key(term)] }
+    func child(_ term: Term) -> TypeTree? { index[Key(term)].map { children[$0] } }
 
     private func makeChild(_ term: Term) -> TypeTree {
-        let key = Key(term)
-        if let child = children[key] { return child }
+        if let child = child(term) { return child }
         let child = TypeTree(key: term)
-        children[key] = child
+        index[Key(term)] = children.count
+        children.append(child)
         return child
     }
 
@@ -239,10 +240,10 @@ final class TypeTree {
             if let value = node.value {
                 found.append((path, value))
             } else {
-                for child in node.children.values { collect(child, path) }
+                for child in node.children { collect(child, path) }
             }
         }
-        for child in children.values { collect(child, []) }
+        for child in children { collect(child, []) }
         return found
     }
 

@@ -5,24 +5,12 @@ import socket
 from lab import hello, quic, streams
 from lab.catalogue import attempt
 from lab.namespaces import Gate
-from lab.streams import Stream, request
+from lab.streams import Stream, echoed, request
 from lab.waiting import Deadline
 
 UPGRADE = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
 SHORT = b"\x41" + bytes(60)
 """What looks like a protected QUIC packet."""
-
-
-def echoed(stream, part):
-    """Sends bytes to a server that echoes them, and takes them back."""
-    stream.send(part)
-    got = b""
-    while len(got) < len(part):
-        more = stream.receive()
-        if not more:
-            raise ConnectionAbortedError(103, "end of stream")
-        got += more
-    return got
 
 
 def settled(target):

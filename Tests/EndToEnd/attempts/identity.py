@@ -9,7 +9,7 @@ from lab import hello, lab as lab_module, streams, topology
 from lab.appliance import CGROUP_AGENT_UID, UID_AGENT
 from lab.catalogue import Skip, attempt
 from lab.namespaces import CAP_NET_ADMIN, CAP_NET_RAW, Actor
-from lab.streams import Stream
+from lab.streams import Stream, echoed
 
 MASK = 0x0F000000
 LOCAL_ONLY = "a guest has no socket of this host"
@@ -77,14 +77,6 @@ def expected(t):
         }}""")
 
     def talk():
-        def echoed(stream, part):
-            stream.send(part)
-            got = b""
-            while len(got) < len(part):
-                more = stream.receive()
-                if not more:
-                    raise ConnectionAbortedError(103, "end of stream")
-                got += more
         stream = Stream(control.address, control.port)
         echoed(stream, hello.client_hello(control.name))
         for _ in range(6):  # the flow is allowed for good once the server has acknowledged what was judged

@@ -74,6 +74,18 @@ class Stream:
         self.socket.close()
 
 
+def echoed(stream, part):
+    """Sends bytes to a server that echoes them, and takes them back."""
+    stream.send(part)
+    got = b""
+    while len(got) < len(part):
+        more = stream.receive()
+        if not more:
+            raise ConnectionAbortedError(errno.ECONNABORTED, "end of stream")
+        got += more
+    return got
+
+
 def converse(open_stream, *parts, enough=lambda received: False):
     """Sends `parts` one call each, then reads until the end or `enough(received)`; returns the `Ending`."""
     received = b""
