@@ -85,12 +85,10 @@ struct ReferenceCheck {
         }
         guard let child = node.child(head) else {
             if let next = current.next { return check(next, next.tree, terms, 0) }
-            guard case .variable(let root) = terms[0].value, root == "data" || root == "input" else {
+            guard TypeEnvironment.isRootDocument(terms[0]) else {
                 return checkLeaf(.anything, terms, 0)
             }
-            if index == 0 { return checkLeaf(.anything, terms, 1) }
-            for child in node.children { _ = check(current, child, terms, index + 1) }
-            return nil
+            return checkLeaf(.anything, terms, 1)
         }
         if let type = child.value { return checkLeaf(type, terms, index + 1) }
         return check(current, child, terms, index + 1)

@@ -93,6 +93,8 @@ final class TypeChecker {
         let environment = TypeEnvironment(self, next: outer, depth: outer.depth + 1)
         var errors: [RegoError] = []
         for expression in body {
+            environment.replace(expression.with)
+            defer { environment.endReplacements() }
             let closureErrors = checkClosures(expression, environment)
             errors += closureErrors
             var references = ReferenceCheck(environment, context)

@@ -97,6 +97,30 @@ final class TypeEnvironment {
 
     // MARK: References
 
+    /// Within an expression, what `with` replaces may have the type of the replacement as well as its own.
+    func replace(_ replacements: [With]) {
+        let types = replacements.compactMap { with -> (target: [Term], type: RegoType?)? in
+            let target: [Term]
+            switch with.target.value {
+            case .reference(let terms): target = terms
+            case .variable: target = [with.target]
+            default: return nil
+            }
+            guard target.first.map(Self.isRootDocument) == true else { return nil }
+            let known = type(ofReference: target)
+            if case .function = known { return nil }
+            return (target, RegoType.or(known, type(of: with.value)))
+        }
+        for (target, type) in types { tree.put(target, type) }
+    }
+
+    /// Ends what `replace` said; only what was learned of variables stays.
+    func endReplacements() { tree.remove(where: Self.isRootDocument) }
+
+    static func isRootDocument(_ term: Term) -> Bool {
+        if case .variable(let name) = term.value { name == "data" || name == "input" } else { false }
+    }
+
     /// The type of what a reference reads.
     func type(ofReference terms: [Term]) -> RegoType? {
         guard let head = terms.first, let node = tree.child(head) else { return fallback(terms) }
@@ -105,8 +129,7 @@ final class TypeEnvironment {
 
     private func fallback(_ terms: [Term]) -> RegoType? {
         if let next { return next.type(ofReference: terms) }
-        if case .variable(let root) = terms.first?.value, root == "data" || root == "input" { return .anything }
-        return nil
+        return terms.first.map(Self.isRootDocument) == true ? .anything : nil
     }
 
     private func type(_ node: TypeTree, _ terms: [Term], _ tail: ArraySlice<Term>) -> RegoType? {
@@ -191,6 +214,14 @@ final class TypeTree {
         index[Key(term)] = children.count
         children.append(child)
         return child
+    }
+
+    /// Takes out children.
+    func remove(where isRemoved: (Term) -> Bool) {
+        guard children.contains(where: { $0.key.map(isRemoved) == true }) else { return }
+        children.removeAll { $0.key.map(isRemoved) == true }
+        index = [:]
+        for (place, child) in children.enumerated() { if let key = child.key { index[Key(key)] = place } }
     }
 
     /// Sets the type of a variable.
