@@ -99,7 +99,29 @@ func rate(_ item: Case, threads: Int, seconds: Double) -> Double {
     return Double(total.load(ordering: .relaxed)) / seconds
 }
 
+/// Turns a second of a loop that shares nothing: what the machine itself loses to a second thread.
+func calibration(threads: Int, seconds: Double) -> Double {
+    let total = Atomic<Int>(0)
+    let end = nanoseconds() + Int(seconds * 1e9)
+    DispatchQueue.concurrentPerform(iterations: threads) { thread in
+        var count = 0
+        var state = UInt64(thread + 1)
+        while nanoseconds() < end {
+            for _ in 0..<4096 { state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407 }
+            count += state == 0 ? 0 : 1
+        }
+        total.add(count, ordering: .relaxed)
+    }
+    return Double(total.load(ordering: .relaxed)) / seconds
+}
+
 func measureThreads(_ files: [String]) throws {
+    var machine = Double.infinity
+    for _ in 0..<5 {
+        let one = calibration(threads: 1, seconds: 0.5)
+        machine = min(machine, 1 - calibration(threads: 2, seconds: 0.5) / (2 * one))
+    }
+    print("{\"name\":\"calibration\",\"threads_loss\":\(machine)}")
     for file in files {
         let item = try Case(file: file)
         var loss = Double.infinity

@@ -30,6 +30,14 @@ import Testing
         ("sprintf(\"%d\", [1e3])", "\"%!d(string=1e3)\""),
         ("sprintf(\"%#d\", [\"a\"])", "\"%!d(string=a)\""), ("sprintf(\"%s\", [1])", "\"%!s(int64=1)\""),
         ("sprintf(\"%[2]v %[1]v\", [1, 2])", "\"2 1\""), ("sprintf(\"%q\", [\"a\\\"\"])", "\"\\\"a\\\\\\\"\\\"\""),
+        ("sprintf(\"%+v %+d\", [1, 1])", "\"1 +1\""), ("sprintf(\"%#d\", [0.25])", "\"%!d(float64=0.250000)\""),
+        ("sprintf(\"%x %b\", [0.1, -1.5])", "\"0x1.999999999999ap-04 -6755399441055744p-52\""),
+        ("sprintf(\"%#g %#.3g %#.0f\", [0.1, 1e300, 2.5])", "\"0.100000 %!g(string=1e3) 2.\""),
+        (
+            "format_int(1e100, 16)",
+            "\"1249ad2594c37ceb00000000000000000000000000000000000000000000000000000000000000000000\""
+        ),
+        ("format_int(12345678901234567890123, 10)", "\"12345678901234567890123\""),
         ("sprintf(\"%v\", [12345678.9])", "\"1.23456789e+07\""), ("startswith(\"abc\", \"ab\")", "true"),
     ])
     func strings(_ expression: String, _ expected: String) throws {
@@ -68,6 +76,12 @@ import Testing
         ("units.parse(\"0.0005K\")", "0.5000000000"), ("units.parse_bytes(\"1KiB\")", "1024"),
         ("time.parse_rfc3339_ns(\"1970-01-01T00:00:01Z\")", "1000000000"), ("time.date(0)", "[1970,1,1]"),
         ("time.weekday([1517832000000000000, \"America/New_York\"])", "\"Monday\""),
+        // After the last transition of the zone's file its footer says what holds, on both sides of the equator.
+        ("time.clock([2510000000000000000, \"Europe/Berlin\"])", "[0,13,20]"),
+        ("time.clock([2500000000000000000, \"Europe/Berlin\"])", "[5,26,40]"),
+        ("time.clock([2510000000000000000, \"Australia/Sydney\"])", "[8,13,20]"),
+        ("time.clock([2500000000000000000, \"Australia/Sydney\"])", "[15,26,40]"),
+        ("time.format([9223372036854775807, \"America/New_York\"])", "\"2262-04-11T19:47:16.854775807-04:00\""),
         ("time.parse_duration_ns(\"1h1d\")", "90000000000000"),
         ("time.diff(1517832000000000000, 0)", "[48,1,4,12,0,0]"),
         ("json.patch({\"a\": [1]}, [{\"op\": \"add\", \"path\": \"a/-\", \"value\": 2}])", "{\"a\":[1,2]}"),
@@ -89,6 +103,10 @@ import Testing
         (
             "count(input.x)",
             "eval_type_error: count: operand 1 must be one of {array, object, set, string} but got number"
+        ),
+        (
+            "time.add_date(-1, 1, 1e0, 1)",
+            "eval_type_error: time.add_date: operand 3 must be integer number but got floating-point number"
         ),
         ("1 / input.y", "eval_builtin_error: div: divide by zero"),
         ("regex.match(\"[\", \"a\")", "eval_builtin_error: regex.match: error parsing regexp: missing closing ]: `[`"),

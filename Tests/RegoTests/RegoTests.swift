@@ -57,6 +57,26 @@ import Testing
         #expect(try evaluate(module, data: #"{"base": {"t": {"a": 1, "b": 2}}}"#) == #"["b"]"#)
     }
 
+    /// Types that `with` gives to what it replaces hold in its expression only, and say nothing of variables elsewhere.
+    @Test(
+        arguments: [
+            ("p if max(data.base.o) == 1 with data.base.o.x as 7", "(object<x: any>[string: any], ???)"),
+            ("q := 1\np if max(data.test.q) == 1 with data.test.q as {}", "(any<number, object[any: any]>, ???)"),
+            ("p if { some v; data.base.o[v] with data.base.o.x as 7; max(v) == 1 }", "(string, ???)"),
+            ("p if { input.x with data.base.o.x as 7; max(data.base.o) == 1 }", nil),
+            ("q.x := 1\np if { some v; data.base.t[v]; max(v) }", nil),
+        ] as [(String, String?)])
+    func typesOfWhatWithReplaces(_ rules: String, _ have: String?) {
+        let module = "package test\n" + rules + "\n"
+        var found: [String]?
+        do throws(RegoErrors) {
+            _ = try CompiledPolicy(modules: [("a.rego", module)])
+        } catch {
+            found = error.errors.first?.details
+        }
+        #expect(found?.first == have.map { "have: " + $0 })
+    }
+
     @Test func showsTheLineOfAnError() throws {
         let errors = #expect(throws: RegoErrors.self) {
             try CompiledPolicy(modules: [("a.rego", "package test\np if {\n")])

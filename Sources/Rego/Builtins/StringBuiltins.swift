@@ -155,8 +155,8 @@ extension Builtins {
                 let base = baseValue.integer
                 let integer: String
                 switch Numeric(value) {
-                case .integer(let whole): integer = String(whole, radix: base)
-                case .float(let float): integer = String(float.truncated, radix: base)
+                case .integer(let whole) where value.isWrittenWhole: integer = String(whole, radix: base)
+                case let numeric: integer = String(numeric.float.truncated, radix: base)
                 }
                 return machine.arena.string(integer)
             },

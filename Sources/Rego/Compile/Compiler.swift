@@ -238,6 +238,8 @@ final class Compiler {
     func compileQuery(
         _ body: Body, package: [Term] = [], imports: [Import] = [], capturing captures: Bool = false
     ) throws(RegoErrors) -> (query: Query, expressions: [QueryExpression]) {
+        PrintCheck(self).checkValues(body)
+        try stop()
         var globals: [String: [Term]] = [:]
         for statement in imports { globals[statement.name] = statement.path }
         let data = Term(.variable("data"))

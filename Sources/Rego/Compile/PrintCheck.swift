@@ -22,7 +22,8 @@ struct PrintCheck {
         }
     }
 
-    private func checkValues(_ body: Body) {
+    /// As of a module, of a query.
+    func checkValues(_ body: Body) {
         for expression in body {
             switch expression.kind {
             case .term(let term): checkValue(term)

@@ -146,3 +146,8 @@ struct Decimal {
         return Double(text) ?? (negative ? -Double.infinity : Double.infinity)
     }
 }
+
+extension Value {
+    /// Whether a number is written without an exponent: where OPA wants a whole number, `1e3` is none.
+    var isWrittenWhole: Bool { tag == .int || withBytes { !$0.contains { $0 | 0x20 == UInt8(ascii: "e") } } }
+}

@@ -183,7 +183,7 @@ final class Program: @unchecked Sendable {
     let pool: UnsafeMutableBufferPointer<Int32>
     let groups: UnsafeMutableBufferPointer<Group>
     let functions: UnsafeMutableBufferPointer<BuiltinFunction>
-    let inputPaths: [[Value]]
+    let inputPaths: FrozenRows<Value>
     let dataPaths: [[Value]]
     let sites: [CallSite]
     let places: [RulePlace]
@@ -191,7 +191,9 @@ final class Program: @unchecked Sendable {
     let calleeNames: [String]
     let withs: [WithSpecification]
     let nodes: [DispatchNode]
-    let indexes: [RuleIndex]
+    /// The nodes of each rule index, and the first instructions of the rules it finds.
+    let indexNodes: FrozenRows<RuleIndex.Node>
+    let indexEntries: FrozenRows<Int32>
     let dataIndexes: [DataIndexSpecification]
     /// Groups that depend on base documents alone.
     let constantGroups: [Int32]
@@ -208,7 +210,7 @@ final class Program: @unchecked Sendable {
         pool = Self.copy(planner.pool)
         groups = Self.copy(planner.groups)
         functions = Self.copy(planner.functions)
-        inputPaths = planner.inputPaths
+        inputPaths = FrozenRows(planner.inputPaths)
         dataPaths = planner.dataPaths
         sites = planner.sites
         places = planner.places
@@ -216,7 +218,8 @@ final class Program: @unchecked Sendable {
         calleeNames = planner.calleeNames
         withs = planner.withs
         nodes = planner.nodes
-        indexes = planner.indexes
+        indexNodes = FrozenRows(planner.indexes.map(\.nodes))
+        indexEntries = FrozenRows(planner.indexes.map(\.entries))
         dataIndexes = planner.dataIndexes
         // What is computed with the data is computed where nobody looks.
         constantGroups = planner.options.isInstrumented ? [] : Constancy(planner).groups
@@ -239,5 +242,8 @@ final class Program: @unchecked Sendable {
         groups.deallocate()
         functions.deinitialize()
         functions.deallocate()
+        inputPaths.deallocate()
+        indexNodes.deallocate()
+        indexEntries.deallocate()
     }
 }

@@ -31,11 +31,11 @@ extension Arguments {
         return self[index]
     }
 
-    /// A whole number of 64 bits.
+    /// A whole number of 64 bits, written without an exponent.
     func integer(_ index: Int) throws(BuiltinFailure) -> Int {
         let value = try number(index)
         if value.tag == .int { return value.integer }
-        guard let integer = Decimal(value).integer else {
+        guard value.isWrittenWhole, let integer = Decimal(value).integer else {
             throw .type("operand \(index + 1) must be integer number but got floating-point number")
         }
         return integer

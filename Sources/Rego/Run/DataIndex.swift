@@ -17,76 +17,100 @@ struct DataIndexSpecification {
     var kind: Kind
 }
 
-/// Finds elements of a base document without looking at all of them. Made when the document is loaded; immutable.
-final class DataIndex {
+/// Finds elements of a base document without looking at all of them. Made when the document is loaded; immutable, and
+/// nothing in it counts references (`FrozenRows`).
+struct DataIndex {
     /// The document.
     let document: Value
     /// For `member`: its elements as a set.
     let members: Value
     private let kind: DataIndexSpecification.Kind
     /// Hash to the first element with it, open addressing; -1 is free.
-    private var table: [Int32] = []
-    private var hashes: [UInt64] = []
+    private let table: FrozenArray<Int32>
+    private let hashes: FrozenArray<UInt64>
     /// For each element the next one with the same hash, or -1.
-    private var following: [Int32] = []
+    private let following: FrozenArray<Int32>
     /// Lengths of strings, or lengths of prefixes of blocks, that there are: one bit each.
-    private var lengths: [UInt64] = []
-    private var longest = 0
+    private let lengths: FrozenArray<UInt64>
+    private let longest: Int
 
     init(_ document: Value, _ kind: DataIndexSpecification.Kind, _ arena: Arena) {
         self.document = document
         self.kind = kind
         members = kind == .member && document.isComposite ? arena.set(document.elements) : .undefined
-        if kind != .member { fill() }
+        var content = Content()
+        if kind != .member { content.fill(document, kind) }
+        table = FrozenArray(content.table)
+        hashes = FrozenArray(content.hashes)
+        following = FrozenArray(content.following)
+        lengths = FrozenArray(content.lengths)
+        longest = content.longest
     }
 
-    private func fill() {
-        let count = document.isComposite ? document.count : 0
-        var size = 16
-        while size < count * 2 { size *= 2 }
-        table = [Int32](repeating: -1, count: size)
-        hashes = [UInt64](repeating: 0, count: count)
-        following = [Int32](repeating: -1, count: count)
-        lengths = [UInt64](repeating: 0, count: 5)
-        // From the last on, so that chains ascend.
-        for index in stride(from: count - 1, through: 0, by: -1) {
-            let element = document.element(index)
-            guard element.tag == .string else { continue }
-            if kind == .block {
-                guard let block = AddressRange(block: element.bytes) else { continue }
-                let key = block.bytes.count == 4 ? block.prefix : 64 + block.prefix
-                note(key)
-                insert(index, Self.hash(block.bytes, block.prefix))
-            } else {
-                note(element.count)
-                insert(index, element.withBytes { Self.hash($0, backwards: kind == .suffix) })
+    /// The owner's to call, once nobody reads any longer.
+    func deallocate() {
+        table.deallocate()
+        hashes.deallocate()
+        following.deallocate()
+        lengths.deallocate()
+    }
+
+    /// The tables while they are made.
+    private struct Content {
+        var table: [Int32] = []
+        var hashes: [UInt64] = []
+        var following: [Int32] = []
+        var lengths: [UInt64] = []
+        var longest = 0
+
+        mutating func fill(_ document: Value, _ kind: DataIndexSpecification.Kind) {
+            let count = document.isComposite ? document.count : 0
+            var size = 16
+            while size < count * 2 { size *= 2 }
+            table = [Int32](repeating: -1, count: size)
+            hashes = [UInt64](repeating: 0, count: count)
+            following = [Int32](repeating: -1, count: count)
+            lengths = [UInt64](repeating: 0, count: 5)
+            // From the last on, so that chains ascend.
+            for index in stride(from: count - 1, through: 0, by: -1) {
+                let element = document.element(index)
+                guard element.tag == .string else { continue }
+                if kind == .block {
+                    guard let block = AddressRange(block: element.bytes) else { continue }
+                    let key = block.bytes.count == 4 ? block.prefix : 64 + block.prefix
+                    note(key)
+                    insert(index, DataIndex.hash(block.bytes, block.prefix))
+                } else {
+                    note(element.count)
+                    insert(index, element.withBytes { DataIndex.hash($0, backwards: kind == .suffix) })
+                }
             }
         }
-    }
 
-    private func note(_ length: Int) {
-        longest = max(longest, length)
-        while lengths.count <= length >> 6 { lengths.append(0) }
-        lengths[length >> 6] |= 1 << UInt64(length & 63)
+        private mutating func note(_ length: Int) {
+            longest = max(longest, length)
+            while lengths.count <= length >> 6 { lengths.append(0) }
+            lengths[length >> 6] |= 1 << UInt64(length & 63)
+        }
+
+        private mutating func insert(_ index: Int, _ hash: UInt64) {
+            hashes[index] = hash
+            let mask = table.count - 1
+            var slot = Int(truncatingIfNeeded: hash >> 16) & mask
+            while table[slot] >= 0 {
+                if hashes[Int(table[slot])] == hash {
+                    following[index] = table[slot]
+                    break
+                }
+                slot = (slot + 1) & mask
+            }
+            table[slot] = Int32(index)
+        }
     }
 
     @inline(__always)
     private func has(_ length: Int) -> Bool {
         length >> 6 < lengths.count && lengths[length >> 6] & (1 << UInt64(length & 63)) != 0
-    }
-
-    private func insert(_ index: Int, _ hash: UInt64) {
-        hashes[index] = hash
-        let mask = table.count - 1
-        var slot = Int(truncatingIfNeeded: hash >> 16) & mask
-        while table[slot] >= 0 {
-            if hashes[Int(table[slot])] == hash {
-                following[index] = table[slot]
-                break
-            }
-            slot = (slot + 1) & mask
-        }
-        table[slot] = Int32(index)
     }
 
     /// The first element with a hash, or -1.
@@ -124,7 +148,7 @@ final class DataIndex {
     /// The places of elements that may match `subject`, ascending. Hashes may agree by chance: callers test again.
     func candidates(_ subject: Value, into places: inout [Int32]) {
         places.removeAll(keepingCapacity: true)
-        if table.isEmpty { return }
+        if table.count == 0 { return }
         switch kind {
         case .member: return
         case .suffix, .prefix:

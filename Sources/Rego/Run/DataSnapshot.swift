@@ -10,7 +10,7 @@ final class DataSnapshot: @unchecked Sendable {
     /// Values of groups that depend on data alone; those of the epoch `Memo.always` are known.
     let computed: UnsafeMutableBufferPointer<Memo>
     /// The program's indexes over base documents.
-    let indexes: [DataIndex]
+    let indexes: FrozenArray<DataIndex>
 
     init(_ value: RegoValue, _ program: Program) {
         self.program = program
@@ -25,12 +25,14 @@ final class DataSnapshot: @unchecked Sendable {
         let (arena, resolved) = (arena, resolved)
         computed = .allocate(capacity: max(1, program.groups.count))
         computed.initialize(repeating: Memo(value: .undefined, epoch: 0, rule: -1))
-        indexes = program.dataIndexes.map { DataIndex(resolved[Int($0.path)], $0.kind, arena) }
+        indexes = FrozenArray(program.dataIndexes.map { DataIndex(resolved[Int($0.path)], $0.kind, arena) })
     }
 
     deinit {
         resolved.deallocate()
         computed.deallocate()
+        for number in 0..<indexes.count { indexes[number].deallocate() }
+        indexes.deallocate()
     }
 
     /// Instructions that computing all constant rules may take, and bytes that their values may.

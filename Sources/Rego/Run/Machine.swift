@@ -165,7 +165,7 @@ final class Machine {
 
     /// The input paths that the last query read.
     var inputPathsRead: [[Value]] {
-        program.inputPaths.indices.filter { inputReads[$0] == query }.map { program.inputPaths[$0] }
+        (0..<program.inputPaths.count).filter { inputReads[$0] == query }.map { Array(program.inputPaths[$0]) }
     }
 
     /// Takes `amount` instructions off the budget.

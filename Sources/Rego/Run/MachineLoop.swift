@@ -220,7 +220,7 @@ extension Machine {
                 }
                 base[Int(instruction.a)] = merged
             case .indexBegin:
-                let leaf = findLeaf(program.indexes[Int(instruction.b)], base)
+                let leaf = findLeaf(program.indexNodes[Int(instruction.b)], base)
                 base[Int(instruction.a)] = Value(tag: .int, hash: UInt32(instruction.b), bits: UInt64(leaf.end))
                 base[Int(instruction.a) &+ 1] = Value(tag: .int, hash: 0, bits: UInt64(leaf.first))
             case .indexNext:
@@ -231,7 +231,7 @@ extension Machine {
                     continue
                 }
                 base[Int(instruction.a) &+ 1] = Value(tag: .int, hash: 0, bits: UInt64(position &+ 1))
-                pc = Int(program.indexes[Int(limit.hash)].entries[position])
+                pc = Int(program.indexEntries[Int(limit.hash)][position])
             case .iterateMatching:
                 let matching = matching(instruction.b, operand(instruction.c))
                 if matching.isComposite {
@@ -272,8 +272,10 @@ extension Machine {
     }
 
     /// The rules of an index that may match the input and the arguments.
-    func findLeaf(_ index: RuleIndex, _ base: UnsafeMutablePointer<Value>) -> RuleIndex.Node {
-        var node = index.nodes[0]
+    func findLeaf(
+        _ nodes: UnsafeBufferPointer<RuleIndex.Node>, _ base: UnsafeMutablePointer<Value>
+    ) -> RuleIndex.Node {
+        var node = nodes[0]
         while let reference = node.reference {
             let value: Value
             switch reference {
@@ -283,7 +285,7 @@ extension Machine {
             case .slot(let slot): value = base[Int(slot)]
             }
             let child = value.isUndefined ? .undefined : node.table.lookup(value)
-            node = index.nodes[child.isUndefined ? Int(node.otherwise) : child.integer]
+            node = nodes[child.isUndefined ? Int(node.otherwise) : child.integer]
         }
         return node
     }

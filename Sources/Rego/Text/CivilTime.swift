@@ -37,6 +37,19 @@ struct CivilTime {
         self.day = day
     }
 
+    /// The beginning of a day, in days since 1970-01-01.
+    init(days: Int) {
+        let z = days + 719468
+        let era = (z >= 0 ? z : z - 146096) / 146097
+        let dayOfEra = z - era * 146097
+        let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36524 - dayOfEra / 146096) / 365
+        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
+        let shifted = (5 * dayOfYear + 2) / 153
+        day = dayOfYear - (153 * shifted + 2) / 5 + 1
+        month = shifted + (shifted < 10 ? 3 : -9)
+        year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
+    }
+
     /// From nanoseconds since the epoch, seen at an offset.
     init(nanoseconds: Int, offset: Int = 0, zone: String = "UTC") {
         var seconds = nanoseconds / 1_000_000_000
@@ -52,15 +65,7 @@ struct CivilTime {
             rest += 86400
             days -= 1
         }
-        let z = days + 719468
-        let era = (z >= 0 ? z : z - 146096) / 146097
-        let dayOfEra = z - era * 146097
-        let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36524 - dayOfEra / 146096) / 365
-        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
-        let shifted = (5 * dayOfYear + 2) / 153
-        day = dayOfYear - (153 * shifted + 2) / 5 + 1
-        month = shifted + (shifted < 10 ? 3 : -9)
-        year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
+        self.init(days: days)
         hour = rest / 3600
         minute = rest % 3600 / 60
         second = rest % 60

@@ -124,6 +124,64 @@ enum GoFloat {
         return plain(number.negative, digits, power, precision: nil)
     }
 
+    /// `%x`: a hexadecimal fraction and a power of two.
+    static func hexadecimal(_ double: Double, precision: Int?) -> String {
+        let sign = double.sign == .minus ? "-" : ""
+        // 1.52 bits, as a whole number of 1.60 bits' digits.
+        var power = double == 0 ? 0 : Int(double.exponent)
+        var mantissa: UInt64 = double == 0 ? 0 : UInt64(double.significand * 0x1p60)
+        if let precision, precision < 15 {
+            let dropped = UInt64(60 - 4 * precision)
+            let rest = mantissa & (1 << dropped - 1)
+            mantissa >>= dropped
+            let half: UInt64 = 1 << (dropped - 1)
+            if rest > half || rest == half && mantissa & 1 == 1 { mantissa += 1 }
+            mantissa <<= dropped
+            if mantissa >> 61 != 0 {
+                mantissa >>= 1
+                power += 1
+            }
+        }
+        let all = String(mantissa & (1 << 60 - 1), radix: 16)
+        var fraction = String(repeating: "0", count: 15 - all.count) + all
+        if let precision {
+            fraction = String(fraction.prefix(precision)) + String(repeating: "0", count: max(0, precision - 15))
+        } else {
+            while fraction.hasSuffix("0") { fraction.removeLast() }
+        }
+        let magnitude = abs(power)
+        return sign + "0x" + String(mantissa >> 60) + (fraction.isEmpty ? "" : "." + fraction) + "p"
+            + (power < 0 ? "-" : "+") + (magnitude < 10 ? "0" : "") + String(magnitude)
+    }
+
+    /// `%b`: the mantissa as a whole number and a power of two.
+    static func binary(_ double: Double) -> String {
+        let field = Int(double.exponentBitPattern)
+        let mantissa = double.significandBitPattern | (field == 0 ? 0 : 1 << 52)
+        let power = max(field, 1) - 1075
+        return (double.sign == .minus ? "-" : "") + String(mantissa) + "p" + (power < 0 ? "-" : "+")
+            + String(abs(power))
+    }
+
+    /// A number as the flag `#` shows it: with a point, and zeros up to `digits` significant digits.
+    static func pointed(_ text: String, digits: Int) -> String {
+        let bytes = Array(text.utf8)
+        let isHexadecimal = bytes.contains { $0 | 0x20 == UInt8(ascii: "x") }
+        let end = bytes.firstIndex { $0 | 0x20 == UInt8(ascii: isHexadecimal ? "p" : "e") } ?? bytes.count
+        var missing = digits
+        var isSignificant = false
+        for byte in bytes[..<end] where byte != UInt8(ascii: ".") && byte != UInt8(ascii: "-") {
+            if byte != UInt8(ascii: "0") { isSignificant = true }
+            if isSignificant { missing -= 1 }
+        }
+        var number = String(decoding: bytes[..<end], as: UTF8.self)
+        if !number.contains(".") {
+            if number == "0" || number == "-0" { missing -= 1 }
+            number += "."
+        }
+        return number + String(repeating: "0", count: max(0, missing)) + String(decoding: bytes[end...], as: UTF8.self)
+    }
+
     /// As `encoding/json` writes a double: plain between 1e-6 and 1e21, with an exponent beyond.
     static func json(_ double: Double) -> String {
         if double == 0 { return "0" }

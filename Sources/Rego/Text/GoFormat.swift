@@ -205,7 +205,7 @@ enum GoFormat {
             if flags.sharp { prefix = "0b" }
         case "o":
             radix = 8
-            if flags.sharp { prefix = "0" }
+            if flags.sharp, value != 0 { prefix = "0" }
         case "O":
             radix = 8
             prefix = "0o"
@@ -229,14 +229,14 @@ enum GoFormat {
             return pad(text, flags)
         case "T": return pad(typeName(original), flags)
         default:
-            return bad(verb, original.tag == .int ? "int64" : "big.Int", integer(value, "v", flags, original))
+            return bad(verb, original.tag == .int ? "int64" : "big.Int", integer(value, "d", flags, original))
         }
         var digits = String(value.magnitude, radix: radix, uppercase: verb == "X")
         if let precision = flags.precision {
             if precision == 0, value == 0 { digits = "" }
             digits = String(repeating: "0", count: max(0, precision - digits.count)) + digits
         }
-        let sign = value < 0 ? "-" : flags.plus ? "+" : flags.space ? " " : ""
+        let sign = value < 0 ? "-" : flags.plus && (verb != "v" || original.tag != .int) ? "+" : flags.space ? " " : ""
         if flags.zero, !flags.minus, flags.precision == nil, let width = flags.width {
             let fill = width - sign.count - prefix.count - digits.count
             digits = String(repeating: "0", count: max(0, fill)) + digits
@@ -248,20 +248,24 @@ enum GoFormat {
         let double = Decimal(value).double
         let text: String
         switch verb {
-        case "v":
-            text = GoFloat.general(double, precision: flags.precision, threshold: nil)
+        case "v": text = GoFloat.general(double, precision: flags.precision, threshold: nil)
         case "g", "G":
             let general = GoFloat.general(double, precision: flags.precision, threshold: nil)
-            text = verb == "G" ? general.uppercased() : general
+            text = flags.sharp ? GoFloat.pointed(general, digits: flags.precision ?? 6) : general
         case "f", "F": text = GoFloat.fixed(double, precision: flags.precision ?? 6)
-        case "e", "E":
-            let scientific = GoFloat.scientific(double, precision: flags.precision ?? 6)
-            text = verb == "E" ? scientific.uppercased() : scientific
+        case "e", "E": text = GoFloat.scientific(double, precision: flags.precision ?? 6)
+        case "x", "X": text = GoFloat.hexadecimal(double, precision: flags.precision)
+        case "b": text = GoFloat.binary(double)
         case "T": return pad("float64", flags)
-        default: return bad(verb, "float64", float(value, "v", flags))
+        default:
+            // As %v, but with the flags.
+            return bad(verb, "float64", float(value, "g", flags))
         }
-        var result = text
-        if flags.plus, !result.hasPrefix("-") { result = "+" + result }
+        var result = ["G", "E", "X"].contains(verb) ? text.uppercased() : text
+        if flags.sharp, ["f", "F", "e", "E", "x", "X"].contains(verb) {
+            result = GoFloat.pointed(result, digits: verb == "x" || verb == "X" ? flags.precision ?? 6 : 0)
+        }
+        if flags.plus, verb != "v", !result.hasPrefix("-") { result = "+" + result }
         if flags.space, !flags.plus, !result.hasPrefix("-") { result = " " + result }
         if flags.zero, !flags.minus, let width = flags.width, result.count < width {
             let signed = result.hasPrefix("-") || result.hasPrefix("+") || result.hasPrefix(" ")
@@ -295,13 +299,13 @@ enum GoFormat {
             let digits = Array((verb == "x" ? "0123456789abcdef" : "0123456789ABCDEF").utf8)
             var out: [UInt8] = []
             let mark: [UInt8] = flags.sharp ? Array((verb == "x" ? "0x" : "0X").utf8) : []
-            if flags.sharp, !flags.space, !value.isEmpty { out += mark }
+            if flags.sharp, !flags.space, !value.isEmpty, flags.precision != 0 { out += mark }
             for (index, byte) in value.utf8.prefix(flags.precision ?? .max).enumerated() {
                 if flags.space, index > 0 { out.append(0x20) }
                 if flags.space { out += mark }
                 out += [digits[Int(byte >> 4)], digits[Int(byte & 15)]]
             }
-            return pad(String(decoding: out, as: UTF8.self), flags)
+            return pad(String(decoding: out, as: UTF8.self), flags, zero: flags.zero)
         default: return bad(verb, "string", string(value, "s", flags))
         }
     }

@@ -5,6 +5,8 @@ struct ZoneTable {
     private var transitions: [Int] = []
     private var kinds: [UInt8] = []
     private var types: [(offset: Int, name: String, isDaylight: Bool)] = []
+    /// What holds from the last transition on.
+    private var rule: ZoneRule?
 
     /// Reads a zone by its name; nil where there is none.
     init?(_ name: String) {
@@ -54,6 +56,11 @@ struct ZoneTable {
             types.append(
                 (number(entry, 4), String(decoding: bytes[start..<end], as: UTF8.self), bytes[entry + 4] != 0))
         }
+        if width == 8 {
+            let footer = names + count.names + count.leap * 12 + count.standard + count.utc
+            guard footer <= bytes.count else { return nil }
+            rule = ZoneRule(bytes[footer...].dropFirst().prefix { $0 != UInt8(ascii: "\n") })
+        }
     }
 
     private static func read(_ path: String) -> [UInt8]? {
@@ -65,7 +72,8 @@ struct ZoneTable {
     }
 
     /// Offset and abbreviation at a moment, seconds since the epoch.
-    func at(_ seconds: Int) -> (offset: Int, name: String) {
+    func at(_ seconds: Int) -> ZoneRule.Offset {
+        if let rule, transitions.last.map({ seconds >= $0 }) ?? true { return rule.at(seconds) }
         var low = 0
         var high = transitions.count
         while low < high {
