@@ -143,6 +143,27 @@ import Testing
         #expect(hello.host?.description == "api.example.com")
     }
 
+    @Test("judges a record by its own header before it reads on, however much of the stream is there")
+    func headersFirst() {
+        // The second record has no version; its bytes would make the message something else than a ClientHello.
+        let stream: [UInt8] = [22, 3, 3, 0, 2, 1, 0, 22, 7, 3, 0, 3, 5, 5, 5]
+        for cuts in [[], Array(0..<stream.count)] {
+            #expect(throws: WireError.malformed("TLS record version", offset: 8)) {
+                try Self.scan(stream, .second(afterEarlyData: false), cuts: cuts)
+            }
+        }
+    }
+
+    @Test("early data does not count as bytes of the ClientHello")
+    func limitOfTheHelloAlone() throws {
+        let hello = Self.usual.records(of: 100)
+        let stream = [23, 3, 3, 0, 200] + [UInt8](repeating: 7, count: 200) + hello
+        var scanner = ClientHelloScanner(.second(afterEarlyData: true), maximumByteCount: hello.count)
+        #expect(try scanner.scan(stream.span.bytes) == .hello(byteCount: stream.count))
+        var tight = ClientHelloScanner(.second(afterEarlyData: true), maximumByteCount: hello.count - 1)
+        #expect(throws: WireError.self) { try tight.scan(stream.span.bytes) }
+    }
+
     @Test(
         "refuses records that do not belong before a second ClientHello",
         arguments: [

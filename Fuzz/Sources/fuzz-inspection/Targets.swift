@@ -72,7 +72,30 @@ enum Target: String, CaseIterable {
         }
         let whole = summary([bytes.byteCount])
         check(whole == summary(Array(0...bytes.byteCount)), "a ClientHello is read in two ways")
+        for place in [ClientHelloScanner.Place.second(afterEarlyData: false), .second(afterEarlyData: true)] {
+            let whole = second(place, bytes, [bytes.byteCount])
+            check(
+                whole == second(place, bytes, Array(0...bytes.byteCount)), "a second ClientHello is read in two ways")
+        }
         if let hello = try? ClientHello(parsing: bytes) { _ = hello.ja4(in: bytes) }
+    }
+
+    /// What becomes of a stream behind a first ClientHello; what is skipped is taken at once.
+    private static func second(_ place: ClientHelloScanner.Place, _ bytes: RawSpan, _ cuts: [Int]) -> String {
+        var scanner = ClientHelloScanner(place)
+        var start = 0
+        do throws(WireError) {
+            for cut in cuts where cut >= start {
+                switch try scanner.scan(bytes.extracting(start..<cut)) {
+                case .needMore: start += scanner.takeSkipped()
+                case .hello(let byteCount): return "hello until \(start + byteCount)"
+                case .finished: return "finished"
+                }
+            }
+            return "more"
+        } catch {
+            return "refused"
+        }
     }
 
     private static func http1(_ bytes: RawSpan) {

@@ -80,8 +80,8 @@ public struct ClientHelloScanner: Hashable, Sendable, BitwiseCopyable {
                 return progress
             }
             guard let length = try recordLength(stream, start, maximum: 1 << 14) else { return .needMore }
-            if messageByteCount == 0, try judgePrefix(stream) == .other { return .finished }
-            guard start + 5 + length <= Int(maximumByteCount) else {
+            if messageByteCount == 0, try judgePrefix(stream, before: start + 5 + length) == .other { return .finished }
+            guard messageByteCount == 0 || start + 5 + length - Int(firstRecord) <= Int(maximumByteCount) else {
                 throw .malformed("ClientHello longer than allowed", offset: start)
             }
             guard start + 5 + length <= stream.byteCount else { return .needMore }
@@ -149,17 +149,16 @@ public struct ClientHelloScanner: Hashable, Sendable, BitwiseCopyable {
     }
 
     /// Reads the type, the length and the major version from the first five handshake bytes, wherever the records put them,
-    /// and keeps the length once it is known.
+    /// and keeps the length once it is known. Looks no further than `end`, where the last record ends whose header was
+    /// checked: what is judged must not depend on how much of the stream is there.
     ///
     /// Behind a first ClientHello an encrypted TLS 1.2 Finished is a handshake record too, and its first byte may be 1 by
     /// chance; together with a length below 2^16 and the version's high byte that is one in 2^24.
-    private mutating func judgePrefix(_ stream: RawSpan) throws(WireError) -> Prefix {
+    private mutating func judgePrefix(_ stream: RawSpan, before end: Int) throws(WireError) -> Prefix {
         var offset = Int(firstRecord)
         var count = 0
         var messageLength: UInt32 = 0
-        while count < Self.prefixByteCount, offset + 5 <= stream.byteCount,
-            stream.byte(at: offset) == TLSContentType.handshake
-        {
+        while count < Self.prefixByteCount, offset < end {
             let length = Int(stream.byte(at: offset + 3)) << 8 | Int(stream.byte(at: offset + 4))
             var index = offset + 5
             while count < Self.prefixByteCount, index < min(offset + 5 + length, stream.byteCount) {
