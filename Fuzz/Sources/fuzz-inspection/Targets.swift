@@ -136,8 +136,8 @@ enum Target: String, CaseIterable {
             let length = Int(bytes.byte(at: position)) << 3 | Int(bytes.byte(at: position + 1) & 7)
             let end = min(bytes.byteCount, position + 2 + length)
             let part = bytes.extracting(position + 2..<end)
-            try? inspector.read(part, scratch: &scratch) { _ in }
-            try? other.read(part, scratch: &scratch) { _ in }
+            _ = try? inspector.read(part, scratch: &scratch) { _ in }
+            _ = try? other.read(part, scratch: &scratch) { _ in }
             position = end
         }
     }
