@@ -6,6 +6,8 @@ readonly -A program_packages=(
     [nft]=nftables [ip]=iproute2 [conntrack]=conntrack [nginx]=nginx-light [openssl]=openssl [curl]=curl [git]=git
     [node]=nodejs [python3]=python3 [journalctl]=systemd [strings]=binutils [unshare]=util-linux [sysctl]=procps
     [shellcheck]=shellcheck [iptables]=iptables
+    [nghttp]=nghttp2-client [nghttpd]=nghttp2-server [mariadb]=mariadb-client [mariadbd]=mariadb-server [psql]=postgresql-client
+    [postgres]=postgresql [ssh]=openssh-client [sshd]=openssh-server [dig]=bind9-dnsutils
 )
 # Headers that the build needs, and the packages that bring them.
 readonly -A header_packages=(
@@ -16,8 +18,9 @@ readonly -A header_packages=(
 # Prints the packages that are missing for these programs and for the build.
 missing_packages() {
     local program header
+    local -a postgresql=(/usr/lib/postgresql/*/bin)
     for program in "$@"; do
-        PATH=$PATH:/usr/sbin:/sbin command -v "$program" >/dev/null || printf '%s\n' "${program_packages[$program]}"
+        PATH=$PATH:/usr/sbin:/sbin:${postgresql[0]} command -v "$program" >/dev/null || printf '%s\n' "${program_packages[$program]}"
     done
     for header in "${!header_packages[@]}"; do
         [[ -e $header ]] || printf '%s\n' "${header_packages[$header]}"
@@ -34,7 +37,7 @@ install_packages() {
         return 1
     fi
     printf 'installing: %s\n' "${missing[*]}"
-    # nginx must not be started as a service of this machine: a policy of ours says so while apt-get runs.
+    # Nothing of it is to be started as a service of this machine: a policy of ours says so while apt-get runs.
     local policy=/usr/sbin/policy-rc.d made=false status=0
     if [[ ! -e $policy ]]; then
         printf '#!/bin/sh\nexit 101\n' >"$policy"

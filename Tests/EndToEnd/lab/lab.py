@@ -52,7 +52,7 @@ class Lab:
         self._closers.append(self.wire.close)
         self._ports = {
             "quiet": iter(servers.QUIET), "echo": iter(servers.ECHO), "banner": iter(servers.BANNER),
-            "udp": iter(servers.UDP), "https": iter(web.HTTPS), "http": iter(web.HTTP),
+            "udp": iter(servers.UDP), "peer": iter(servers.PEER), "https": iter(web.HTTPS), "http": iter(web.HTTP),
             "https12": iter(web.HTTPS_12), "retry": iter(web.RETRY),
         }
         self._tokens = itertools.count(1)

@@ -22,6 +22,8 @@ BANNER = range(22000, 22100)
 """TCP ports where the server speaks first, as SSH does."""
 FLOOD = range(25000, 26500)
 """TCP ports that only record, for floods: no attempt has one for itself."""
+PEER = range(26600, 26800)
+"""TCP ports of other programs' servers, and of what is led to them; see peers.py."""
 UDP = range(20000, 20800)
 """UDP ports that record and echo."""
 
