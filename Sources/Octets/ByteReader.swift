@@ -78,6 +78,13 @@ public struct ByteReader: ~Escapable {
         guard remaining >= byteCount else { throw .truncated(needed: byteCount - remaining) }
     }
 
+    /// Skips the zero bytes that come next, eight at a time: padding is long.
+    @_lifetime(self: copy self)
+    @inlinable public mutating func skipZeros() {
+        while remaining >= 8, bytes.unsafeLoadUnaligned(fromByteOffset: cursor, as: UInt64.self) == 0 { cursor += 8 }
+        while remaining > 0, bytes.unsafeLoad(fromByteOffset: cursor, as: UInt8.self) == 0 { cursor += 1 }
+    }
+
     /// The next byte.
     @_lifetime(self: copy self)
     @inlinable public mutating func readUInt8() throws(WireError) -> UInt8 {

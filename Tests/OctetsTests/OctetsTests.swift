@@ -30,6 +30,17 @@ import Testing
         #expect(throws: WireError.truncated(needed: 2)) { _ = try reader.readSlice(5) }
     }
 
+    @Test("zeros are skipped up to the next other byte or the end", arguments: 0...20)
+    func zeros(count: Int) throws {
+        for tail in [[], [7], [7, 0, 0, 0, 0, 0, 0, 0, 0]] as [[UInt8]] {
+            let bytes = [9] + [UInt8](repeating: 0, count: count) + tail
+            var reader = ByteReader(bytes.span.bytes)
+            try reader.skip(1)
+            reader.skipZeros()
+            #expect(reader.position == 1 + count)
+        }
+    }
+
     @Test("a slice counts offsets from the outermost bytes and must be read to its end")
     func slices() throws {
         var reader = ByteReader(Self.bytes.span.bytes)

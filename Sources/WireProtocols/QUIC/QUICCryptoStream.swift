@@ -29,6 +29,12 @@ struct QUICCryptoStream: Sendable {
         guard content.byteCount > 0 else { return }
         let start = Int(offset)
         let new = start..<start + content.byteCount
+        if start == bytes.count, ranges.count <= 1, start == prefixByteCount {
+            // The usual case: the beginning, or what goes on from there.
+            content.withUnsafeBytes { bytes.append(contentsOf: $0) }
+            ranges = [0..<new.upperBound]
+            return
+        }
         if bytes.count < new.upperBound {
             bytes.append(contentsOf: repeatElement(0, count: new.upperBound - bytes.count))
         }
@@ -60,6 +66,11 @@ struct QUICCryptoStream: Sendable {
     }
 
     private mutating func copy(_ content: RawSpan, _ range: Range<Int>, _ start: Int) {
-        for index in range { bytes[index] = content.byte(at: index - start) }
+        guard !range.isEmpty else { return }
+        bytes.withUnsafeMutableBytes { bytes in
+            content.extracting(range.lowerBound - start..<range.upperBound - start).withUnsafeBytes { content in
+                UnsafeMutableRawBufferPointer(rebasing: bytes[range]).copyMemory(from: content)
+            }
+        }
     }
 }

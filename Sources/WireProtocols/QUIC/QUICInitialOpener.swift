@@ -73,8 +73,7 @@ public struct QUICInitialOpener: ~Copyable {
             head[0] = first
             var number: UInt32 = 0
             for index in 0..<numberByteCount {
-                let pad = [mask.1, mask.2, mask.3, mask.4][index]
-                head[start + index] ^= pad
+                head[start + index] ^= withUnsafeBytes(of: mask) { $0[index + 1] }
                 number = number << 8 | UInt32(head[start + index])
             }
             let sealedByteCount = end - headerByteCount

@@ -136,8 +136,7 @@ public struct QUICInitialReader: Sendable {
             guard !reader.isAtEnd else { throw reader.malformed("QUIC packet without frames") }
             while !reader.isAtEnd {
                 switch try reader.readVariableLength() {
-                case 0:
-                    while reader.peek() == 0 { try reader.skip(1) }
+                case 0: reader.skipZeros()
                 case 1: break
                 case 2: try Self.skipAcknowledgment(&reader, hasCounts: false)
                 case 3: try Self.skipAcknowledgment(&reader, hasCounts: true)
