@@ -119,6 +119,9 @@ public struct FlowCounters: Hashable, Sendable, Codable {
     public var refusedByReason: [String: UInt64] = [:]
     /// Flows that made room for others before they were decided.
     public var evicted: UInt64 = 0
+    /// Flows that were to end but whose connection mark the kernel would not change: their packets are refused only where
+    /// they still come to the queues.
+    public var uncut: UInt64 = 0
 
     /// All zero.
     public init() {}

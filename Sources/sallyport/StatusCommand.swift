@@ -72,5 +72,6 @@ struct StatusCommand: ParsableCommand {
             .map { "\($0.key) \($0.value)" }.joined(separator: ", ")
         return "\(flows.live) live of \(flows.limit), \(flows.allowed) allowed, \(flows.refused) refused"
             + (reasons.isEmpty ? "" : " (\(reasons))") + (flows.evicted > 0 ? ", \(flows.evicted) evicted" : "")
+            + (flows.uncut > 0 ? ", \(flows.uncut) NOT CUT" : "")
     }
 }

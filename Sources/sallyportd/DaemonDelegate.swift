@@ -57,6 +57,12 @@ struct DaemonDelegate: ControlDelegate {
             report.flows.allowed += counters.engine.allowed
             report.flows.refused += counters.engine.refused
             report.flows.evicted += counters.evictedFlows
+            report.flows.uncut += counters.uncutFlows
+        }
+        if report.flows.uncut > 0 {
+            report.problems.append(
+                "\(report.flows.uncut) flows could not be cut: the kernel would not change their connection mark "
+                    + "(conntrack -D takes them away)")
         }
         return report
     }

@@ -48,6 +48,9 @@ struct NetlinkEffects: EnforcementEffects, ~Copyable {
     /// What became of the verdicts.
     var counters: VerdictCounters { verdicts.counters }
 
+    /// Flows whose mark could not be changed to refused.
+    var uncutCount: UInt64 { conntrack.failureCount }
+
     mutating func accept(_ packet: PacketReference, mark: VerdictMark) {
         verdicts.accept(queue: packet.queue, id: packet.id, mark: word(packet, mark))
     }
@@ -71,6 +74,7 @@ struct NetlinkEffects: EnforcementEffects, ~Copyable {
     mutating func cut(_ flow: FiveTuple, isForwarded: Bool) {
         // A verdict that still waits would put the old mark back.
         verdicts.flush()
+        // Where the kernel knows no such connection there is nothing left to refuse; other failures are counted.
         _ = conntrack.setMark(of: flow, mark.confined | mark.refused, mask: mark.mask)
         // The kernel's own reset to the other end is bare: the rules let it pass.
         if !isForwarded { _ = sockets.destroy(flow) }

@@ -15,6 +15,7 @@ final class QueueWorker: Sendable {
         var engine = EnforcementCounters()
         var liveFlows = 0
         var evictedFlows: UInt64 = 0
+        var uncutFlows: UInt64 = 0
         /// Why the thread ended although nobody asked it to.
         var failure: String?
     }
@@ -166,13 +167,14 @@ final class QueueWorker: Sendable {
         _ engine: borrowing EnforcementEngine<SocketDiagnosis>
     ) {
         let (queue, verdicts, decided) = (queues.counters, effects.counters, engine.counters)
-        let (live, evicted) = (engine.flowCount, engine.evictionCount)
+        let (live, evicted, uncut) = (engine.flowCount, engine.evictionCount, effects.uncutCount)
         _ = shared.withLockIfAvailable { report in
             report.queue = queue
             report.verdicts = verdicts
             report.engine = decided
             report.liveFlows = live
             report.evictedFlows = evicted
+            report.uncutFlows = uncut
         }
     }
 }
