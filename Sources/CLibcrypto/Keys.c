@@ -155,8 +155,8 @@ static uint8_t *der_signature(const uint8_t *signature, size_t length, size_t *d
 }
 
 int clc_verify(
-    const clc_key *key, const char *digest, bool pss, const uint8_t *data, size_t length, const uint8_t *signature,
-    size_t signature_length) {
+    const clc_key *key, const char *digest, enum clc_pss pss, const uint8_t *data, size_t length,
+    const uint8_t *signature, size_t signature_length) {
     const char *kind = clc_key_kind(key);
     uint8_t *der = NULL;
     if (strcmp(kind, "EC") == 0) {
@@ -173,9 +173,10 @@ int clc_verify(
     if (context != NULL
         && EVP_DigestVerifyInit_ex(context, &parameters, edwards ? NULL : digest, NULL, NULL, key->pkey, NULL) == 1) {
         bool ready = true;
-        if (pss) {
+        if (pss != CLC_PSS_NONE) {
+            int salt = pss == CLC_PSS_ANY_SALT ? RSA_PSS_SALTLEN_AUTO : RSA_PSS_SALTLEN_DIGEST;
             ready = strcmp(kind, "RSA") == 0 && EVP_PKEY_CTX_set_rsa_padding(parameters, RSA_PKCS1_PSS_PADDING) == 1
-                && EVP_PKEY_CTX_set_rsa_pss_saltlen(parameters, RSA_PSS_SALTLEN_AUTO) == 1;
+                && EVP_PKEY_CTX_set_rsa_pss_saltlen(parameters, salt) == 1;
         }
         if (ready) result = EVP_DigestVerify(context, signature, signature_length, data, length) == 1 ? 1 : 0;
     }

@@ -110,8 +110,11 @@ public final class VerificationKey: @unchecked Sendable {
     }
 
     /// Whether `signature` signs `data` by this key and algorithm. False where the key is of another kind, too:
-    /// a public key never serves as a secret.
-    public func verifies(_ signature: [UInt8], of data: [UInt8], _ algorithm: SignatureAlgorithm) -> Bool {
+    /// a public key never serves as a secret. RFC 7518 §3.5 wants salts of PSS as long as the digest; `anySalt` takes
+    /// others, as OPA does.
+    public func verifies(
+        _ signature: [UInt8], of data: [UInt8], _ algorithm: SignatureAlgorithm, anySalt: Bool = false
+    ) -> Bool {
         if algorithm.isSymmetric {
             guard key == nil else { return false }
             let expected = Digest.hmac(algorithm.digest, key: secret, data)
@@ -121,7 +124,9 @@ public final class VerificationKey: @unchecked Sendable {
         let kind = algorithm.keyKind
         guard String(cString: clc_key_kind(key)) == kind.name else { return false }
         if let bits = kind.bits, clc_key_bits(key) != bits { return false }
+        let salt = anySalt ? CLC_PSS_ANY_SALT : CLC_PSS_DIGEST_SALT
         return clc_verify(
-            key, algorithm.digest, algorithm.isProbabilistic, data, data.count, signature, signature.count) == 1
+            key, algorithm.digest, algorithm.isProbabilistic ? salt : CLC_PSS_NONE, data, data.count, signature,
+            signature.count) == 1
     }
 }

@@ -30,10 +30,12 @@ void clc_key_free(clc_key *key);
 const char *clc_key_kind(const clc_key *key);
 int clc_key_bits(const clc_key *key);
 
-// Verifies. RSA: PKCS#1 v1.5, or PSS with a salt of the digest's length where `pss`. EC: r and s, each of half the
-// signature's bytes. Ed25519: digest ignored.
+// The padding of RSA: PKCS#1 v1.5, or PSS with a salt of any length or of the digest's (RFC 7518 section 3.5).
+enum clc_pss { CLC_PSS_NONE, CLC_PSS_ANY_SALT, CLC_PSS_DIGEST_SALT };
+
+// Verifies. EC: r and s, each of half the signature's bytes. Ed25519: digest ignored.
 int clc_verify(
-    const clc_key *key, const char *digest, bool pss, const uint8_t *data, size_t length, const uint8_t *signature,
+    const clc_key *key, const char *digest, enum clc_pss pss, const uint8_t *data, size_t length, const uint8_t *signature,
     size_t signature_length);
 
 // Private keys by the numbers of a JWK, big-endian. `parts` of RSA: n, e, d, p, q, dp, dq, qi, one behind the other.

@@ -54,7 +54,8 @@ extension Builtins {
             try machine.charge(100)
             if algorithm.isSymmetric {
                 return Value(
-                    VerificationKey(secret: secret).verifies(try token.signature(), of: token.signedText, algorithm))
+                    VerificationKey(secret: secret).verifies(
+                        try token.signature(), of: token.signedText, algorithm))
             }
             let keys = try TokenVerification.keys(machine, secret)
             let signature = try token.signature()
@@ -62,12 +63,12 @@ extension Builtins {
             let (name, kid) = (header.field("alg", machine), header.field("kid", machine))
             // A key of the token's own name is the only one that counts.
             if kid.tag == .string, kid.count > 0, let entry = keys.first(where: { $0.kid == kid.text }) {
-                return Value(entry.key.verifies(signature, of: token.signedText, algorithm))
+                return Value(entry.key.verifies(signature, of: token.signedText, algorithm, anySalt: true))
             }
             for entry in keys {
                 if let named = entry.algorithm, name.tag != .string || named != name.text { continue }
                 try machine.charge(500)
-                if entry.key.verifies(signature, of: token.signedText, algorithm) { return .true }
+                if entry.key.verifies(signature, of: token.signedText, algorithm, anySalt: true) { return .true }
             }
             return .false
         }
@@ -270,11 +271,11 @@ enum TokenVerification {
             return VerificationKey(secret: secret).verifies(signature, of: text, algorithm)
         }
         if !kid.isEmpty, let entry = keys.first(where: { $0.kid == kid }) {
-            return entry.key.verifies(signature, of: text, algorithm)
+            return entry.key.verifies(signature, of: text, algorithm, anySalt: true)
         }
         return keys.contains { entry in
             if let other = entry.algorithm, other != name { return false }
-            return entry.key.verifies(signature, of: text, algorithm)
+            return entry.key.verifies(signature, of: text, algorithm, anySalt: true)
         }
     }
 
