@@ -1,8 +1,8 @@
-"""B1 to B5, B8 to B10: how a ClientHello travels."""
+"""B1 to B6, B8 to B10: how a ClientHello travels."""
 
 import socket
 
-from lab import hello, streams, topology
+from lab import hello, rawtcp, streams, topology
 from lab.catalogue import attempt
 from lab.rawtcp import RawTCP
 from lab.streams import Stream, http_over_tls
@@ -298,3 +298,27 @@ def endless(t):
             return streams.ending_of(error)
 
     t.refused(target, t.place.call(dribble), "held_too_long", "reassembly")
+
+
+@attempt("B6", "a handshake that the server splits in two carries nothing out")
+def split(t):
+    target = t.target("peer", allowed=False)
+    table = f"split{target.port}"
+    t.lab.net.command("nft", "-f", "-", text=f"""
+        table inet {table} {{ chain output {{ type filter hook output priority 0; policy accept;
+            tcp sport {target.port} tcp flags & rst == rst drop
+        }}; }}""")
+    try:
+        server = t.lab.net.start(lambda: rawtcp.split_handshake("wire", target.address, target.port))
+        data = hello.client_hello(target.name)
+        ending = t.say(target, data, options=((socket.IPPROTO_TCP, socket.TCP_SYNCNT, 1),))
+        if t.unprotected:
+            t.expect(server.result() == data, "the split handshake did not come about")
+            return
+        # The server's SYN is a connection of its own towards the agent, and refused as one; the client's never opens.
+        count, kept = t.payload(target)
+        t.expect(count == 0, f"{count} payload bytes reached the server: {kept[:80]!r}; the client saw {ending}")
+        t.expect(ending.word not in ("open", "eof"), f"the connection opened: {ending}")
+        t.wait(lambda: t.lab.journal.records(target.since, VERDICT="deny"), "a record of the refusal")
+    finally:
+        t.lab.net.command("nft", "delete", "table", "inet", table)

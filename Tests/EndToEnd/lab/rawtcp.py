@@ -276,3 +276,42 @@ class RawTCP:
             if options[position] == 8 and len(options) >= position + 10:
                 self._peer_time = struct.unpack_from("!I", options, position + 2)[0]
             position += options[position + 1]
+
+
+def split_handshake(interface, address, port):
+    """A server that answers the SYN with a SYN of its own, and the SYN-ACK that comes then with an ACK: what RFC 9293 §3.5
+    calls a simultaneous open. Answers the first bytes with one byte and returns them. Runs on the server's host, where the
+    kernel must not reset the connection."""
+    out = PacketSocket()
+    seen = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
+    seen.bind((interface, 3))
+    seen.settimeout(PATIENCE)
+    mine = random.getrandbits(32)
+    six = ":" in address
+    while True:
+        packet, (_, _, kind, *_rest) = seen.recvfrom(1 << 16)
+        if kind == socket.PACKET_OUTGOING or packet[0] >> 4 != (6 if six else 4) or packet[6 if six else 9] != 6:
+            continue
+        start = 40 if six else (packet[0] & 15) * 4
+        family = socket.AF_INET6 if six else socket.AF_INET
+        client = socket.inet_ntop(family, packet[8:24] if six else packet[12:16])
+        end = start + struct.unpack_from("!H", packet, 4)[0] if six else struct.unpack_from("!H", packet, 2)[0]
+        client_port, to, sequence = struct.unpack_from("!HHI", packet, start)
+        flags, payload = packet[start + 13], packet[start + (packet[start + 12] >> 4) * 4:end]
+        if to != port:
+            continue
+
+        def send(number, acknowledgement, flags, data=b""):
+            segment = tcp_segment(address, client, port, client_port, number, acknowledgement, flags, data,
+                                  struct.pack("!BBH", 2, 4, 1400) if flags & SYN else b"")
+            out.send(ip_packet(address, client, 6, segment), client)
+
+        if flags & RST:
+            return None
+        if flags & (SYN | ACK) == SYN:
+            send(mine, 0, SYN)
+        elif flags & SYN:
+            send(mine + 1, sequence + 1, ACK)
+        elif payload:
+            send(mine + 1, sequence + len(payload), PSH | ACK, b"!")
+            return payload
