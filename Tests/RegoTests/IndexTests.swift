@@ -147,4 +147,36 @@ import Testing
         #expect(evaluator.use(next))
         #expect(try answer() == "[1,true]")
     }
+
+    /// Patterns are indexed by what stands before their first wildcard; what matches is what would match without an index.
+    @Test func findsGlobsAsTheNaiveTwin() throws {
+        var chance = Chance(23)
+        let pieces = ["a", "b", "ab", "", "*", "**", "a*", "?", "{a,b}", "[ab]", "\\\\a"]
+        for delimiters in ["[\"/\"]", "[]", "[\"/\", \".\"]", "null"] {
+            let delimiter = delimiters == "[]" ? "." : "/"
+            for _ in 0..<12 {
+                let patterns = (0..<8).map { _ in
+                    (0..<1 + chance.below(3)).map { _ in pieces[chance.below(pieces.count)] }.joined(
+                        separator: delimiter)
+                }
+                let rules = patterns.enumerated().map {
+                    "p contains \($0.offset) if glob.match(\"\($0.element)\", \(delimiters), input.text)"
+                }
+                let list = patterns.map { "\"\($0)\"" }.joined(separator: ", ")
+                let twin = "q contains i if { some i, g in [\(list)]; glob.match(g, \(delimiters), input.text) }"
+                let module = "package test\n" + rules.joined(separator: "\n") + "\n" + twin + "\n"
+                let policy = try CompiledPolicy(modules: [("a.rego", module)])
+                let (all, naive) = (try policy.entryPoint("data.test.p"), try policy.entryPoint("data.test.q"))
+                let evaluator = Evaluator(policy)
+                for _ in 0..<20 {
+                    let text = (0..<1 + chance.below(3)).map { _ in ["a", "b", "ab", "", "aa"][chance.below(5)] }
+                        .joined(separator: delimiter)
+                    let input = RegoValue.object([(.string("text"), .string(text))])
+                    let found = try evaluator.evaluate(all, input: evaluator.makeInput(input), time: 0).value
+                    let expected = try evaluator.evaluate(naive, input: evaluator.makeInput(input), time: 0).value
+                    #expect(found == expected, "\(text) against \(patterns), \(delimiters)")
+                }
+            }
+        }
+    }
 }

@@ -54,7 +54,10 @@ struct Constancy {
                 else { return nil }
             case .indexBegin:
                 for node in planner.indexes[Int(instruction.b)].nodes {
-                    if case .input = node.reference { return nil }
+                    switch node.reference {
+                    case .input, .part: return nil
+                    case .slot, nil: break
+                    }
                 }
             default: break
             }

@@ -7,6 +7,8 @@ struct RuleIndex {
         case input(Int32)
         /// An argument's slot.
         case slot(Int32)
+        /// What stands between two delimiters in a text: part `position` of an input path, which a delimiter ends.
+        case part(input: Int32, delimiter: UInt8, position: UInt8)
     }
 
     /// A table, or at the leaves a run of rules.
@@ -54,16 +56,18 @@ struct RuleIndexBuilder {
             }
         }
         for expression in rule.body where !expression.negated && expression.with.isEmpty {
-            guard case .call(let terms) = expression.kind, terms.count == 3 else { continue }
+            guard case .call(let terms) = expression.kind, terms.count == 3 || terms.count == 4 else { continue }
             let name = TermPrinter.text(terms[0])
             guard !planner.replacements.functions.contains(name) else { continue }
-            if name == "internal.member_2", let values = ConstantTerm.value(terms[2])?.elements, values.count <= 64,
+            if name == "internal.member_2", terms.count == 3, let values = ConstantTerm.value(terms[2])?.elements,
+                values.count <= 64,
                 let reference = reference(terms[1], arguments)
             {
                 if result[reference] == nil { result[reference] = values }
                 continue
             }
-            guard name == "eq" || name == "equal" else { continue }
+            if name == "glob.match" { addGlob(terms, to: &result) }
+            guard name == "eq" || name == "equal", terms.count == 3 else { continue }
             for (side, other) in [(terms[1], terms[2]), (terms[2], terms[1])] {
                 guard let value = ConstantTerm.value(other), let reference = reference(side, arguments) else {
                     continue
@@ -72,6 +76,33 @@ struct RuleIndexBuilder {
             }
         }
         return result
+    }
+
+    /// What a pattern asks of an input path: to equal it, where it has no wildcards, or to begin with the parts before the
+    /// first one.
+    private func addGlob(_ terms: [Term], to result: inout [RuleIndex.Reference: [RegoValue]]) {
+        guard terms.count == 4, case .string(let pattern)? = ConstantTerm.value(terms[1]),
+            let delimiters = ConstantTerm.value(terms[2]), case .input(let path)? = reference(terms[3], [:])
+        else { return }
+        var delimiter: UInt8?
+        switch delimiters {
+        case .array(let list) where list.isEmpty: delimiter = UInt8(ascii: ".")
+        case .array(let list) where list.count == 1:
+            guard case .string(let text) = list[0], text.utf8.count == 1 else { return }
+            delimiter = text.utf8.first
+        default: break
+        }
+        let bytes = Array(pattern.utf8)
+        guard let wildcard = bytes.firstIndex(where: { Array("*?[]{}\\".utf8).contains($0) }) else {
+            if result[.input(path)] == nil { result[.input(path)] = [.string(pattern)] }
+            return
+        }
+        guard let delimiter, !Array("*?[]{}\\".utf8).contains(delimiter) else { return }
+        let parts = bytes[..<wildcard].split(separator: delimiter, omittingEmptySubsequences: false).dropLast()
+        for (position, part) in parts.prefix(8).enumerated() {
+            let key = RuleIndex.Reference.part(input: path, delimiter: delimiter, position: UInt8(position))
+            if result[key] == nil { result[key] = [.string(String(decoding: part, as: UTF8.self))] }
+        }
     }
 
     private func reference(_ term: Term, _ arguments: [String: Int32]) -> RuleIndex.Reference? {

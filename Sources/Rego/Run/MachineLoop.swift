@@ -271,6 +271,27 @@ extension Machine {
         }
     }
 
+    @inline(__always)
+    private func input(_ path: Int32) -> Value {
+        let entry = inputs[Int(path)]
+        return entry.epoch == epoch ? entry.value : readInput(path)
+    }
+
+    /// The part of a text that ends at its delimiter number `position`; undefined where there are fewer.
+    private func part(of text: Value, _ position: Int, _ delimiter: UInt8) -> Value {
+        guard text.tag == .string else { return .undefined }
+        return text.withBytes { bytes in
+            var start = 0
+            var found = 0
+            for index in bytes.indices where bytes[index] == delimiter {
+                if found == position { return arena.string(UnsafeBufferPointer(rebasing: bytes[start..<index])) }
+                found += 1
+                start = index + 1
+            }
+            return .undefined
+        }
+    }
+
     /// The rules of an index that may match the input and the arguments.
     func findLeaf(
         _ nodes: UnsafeBufferPointer<RuleIndex.Node>, _ base: UnsafeMutablePointer<Value>
@@ -279,9 +300,9 @@ extension Machine {
         while let reference = node.reference {
             let value: Value
             switch reference {
-            case .input(let path):
-                let entry = inputs[Int(path)]
-                value = entry.epoch == epoch ? entry.value : readInput(path)
+            case .input(let path): value = input(path)
+            case .part(let path, let delimiter, let position):
+                value = part(of: input(path), Int(position), delimiter)
             case .slot(let slot): value = base[Int(slot)]
             }
             let child = value.isUndefined ? .undefined : node.table.lookup(value)
