@@ -80,8 +80,9 @@ let package = Package(
 
         // Policy.
         module("JOSE", ["CLibcrypto", "Octets"]),
-        module("Rego", ["CRE2", "CLibcrypto", "JOSE", bigInt, yams]),
-        module("Policy", ["CLibcrypto", "Rego", "Identity", "Octets", "PacketHeaders"]),
+        module("CivilCalendar"),
+        module("Rego", ["CivilCalendar", "CRE2", "CLibcrypto", "JOSE", bigInt, yams]),
+        module("Policy", ["CivilCalendar", "CLibcrypto", "Rego", "Identity", "Octets", "PacketHeaders"]),
 
         // Where the stages meet.
         module(
@@ -98,7 +99,7 @@ let package = Package(
         .target(
             name: "PolicySources", dependencies: ["Policy", "Rego", yams],
             resources: [.embedInCode("input.schema.json")], swiftSettings: swiftSettings),
-        module("DecisionLog", ["CUnixSocket", "PacketHeaders", "Policy", "Identity"]),
+        module("DecisionLog", ["CivilCalendar", "CUnixSocket", "PacketHeaders", "Policy", "Identity"]),
         module("Control", ["DecisionLog", "Identity", "Policy", nioCore, nioPosix, nioHTTP1]),
         module("Confinement", ["CConfinement"]),
 

@@ -82,53 +82,46 @@ func measureFiles(_ files: [String]) throws {
     }
 }
 
-/// Decisions a second of `threads` threads at once over one policy.
-func rate(_ item: Case, threads: Int, seconds: Double) -> Double {
-    let total = Atomic<Int>(0)
-    let end = nanoseconds() + Int(seconds * 1e9)
-    DispatchQueue.concurrentPerform(iterations: threads) { _ in
-        let evaluator = Evaluator(item.policy)
-        let prepared = PreparedInput(item.input)
-        var count = 0
-        while nanoseconds() < end {
-            for _ in 0..<256 { _ = try? evaluator.evaluate(item.entry, input: prepared, time: 0).boolean }
-            count += 256
+/// What is lost a thread where two work at once instead of one, at best: `work` is called on each thread and makes what
+/// does 256 or so turns a call and says how many.
+func threadLoss(_ work: @Sendable () -> () -> Int) -> Double {
+    func rate(_ threads: Int) -> Double {
+        let total = Atomic<Int>(0)
+        let seconds = 0.5
+        let end = nanoseconds() + Int(seconds * 1e9)
+        DispatchQueue.concurrentPerform(iterations: threads) { _ in
+            let turns = work()
+            var count = 0
+            while nanoseconds() < end { count += turns() }
+            total.add(count, ordering: .relaxed)
         }
-        total.add(count, ordering: .relaxed)
+        return Double(total.load(ordering: .relaxed)) / seconds
     }
-    return Double(total.load(ordering: .relaxed)) / seconds
-}
-
-/// Turns a second of a loop that shares nothing: what the machine itself loses to a second thread.
-func calibration(threads: Int, seconds: Double) -> Double {
-    let total = Atomic<Int>(0)
-    let end = nanoseconds() + Int(seconds * 1e9)
-    DispatchQueue.concurrentPerform(iterations: threads) { thread in
-        var count = 0
-        var state = UInt64(thread + 1)
-        while nanoseconds() < end {
-            for _ in 0..<4096 { state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407 }
-            count += state == 0 ? 0 : 1
-        }
-        total.add(count, ordering: .relaxed)
-    }
-    return Double(total.load(ordering: .relaxed)) / seconds
+    return (0..<5).map { _ in
+        let one = rate(1)
+        return 1 - rate(2) / (2 * one)
+    }.min() ?? 0
 }
 
 func measureThreads(_ files: [String]) throws {
-    var machine = Double.infinity
-    for _ in 0..<5 {
-        let one = calibration(threads: 1, seconds: 0.5)
-        machine = min(machine, 1 - calibration(threads: 2, seconds: 0.5) / (2 * one))
+    // A loop that shares nothing: what the machine itself loses.
+    let machine = threadLoss {
+        var state: UInt64 = 1
+        return {
+            for _ in 0..<4096 { state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407 }
+            return state == 0 ? 0 : 4096
+        }
     }
     print("{\"name\":\"calibration\",\"threads_loss\":\(machine)}")
     for file in files {
         let item = try Case(file: file)
-        var loss = Double.infinity
-        for _ in 0..<5 {
-            let one = rate(item, threads: 1, seconds: 0.5)
-            let two = rate(item, threads: 2, seconds: 0.5)
-            loss = min(loss, 1 - two / (2 * one))
+        let loss = threadLoss {
+            let evaluator = Evaluator(item.policy)
+            let prepared = PreparedInput(item.input)
+            return {
+                for _ in 0..<256 { _ = try? evaluator.evaluate(item.entry, input: prepared, time: 0).boolean }
+                return 256
+            }
         }
         print("{\"name\":\"\(item.name)\",\"threads_loss\":\(loss)}")
     }

@@ -1,3 +1,5 @@
+internal import CivilCalendar
+
 /// Points of time as text (RFC 3339), in UTC.
 public enum Timestamp {
     /// `2026-01-01T00:00:00.000000Z` for nanoseconds since the Unix epoch; what is below a microsecond is cut off.
@@ -11,13 +13,13 @@ public enum Timestamp {
     static func append(nanoseconds: UInt64, to bytes: inout [UInt8]) {
         let seconds = Int(nanoseconds / 1_000_000_000)
         let microsecond = Int(nanoseconds % 1_000_000_000 / 1000)
-        let (year, month, day) = civil(day: seconds / 86400)
+        let date = CivilDate(days: seconds / 86400)
         let second = seconds % 86400
-        digits(year, 4, &bytes)
+        digits(date.year, 4, &bytes)
         bytes.append(0x2D)
-        digits(month, 2, &bytes)
+        digits(date.month, 2, &bytes)
         bytes.append(0x2D)
-        digits(day, 2, &bytes)
+        digits(date.day, 2, &bytes)
         bytes.append(0x54)
         digits(second / 3600, 2, &bytes)
         bytes.append(0x3A)
@@ -27,19 +29,6 @@ public enum Timestamp {
         bytes.append(0x2E)
         digits(microsecond, 6, &bytes)
         bytes.append(0x5A)
-    }
-
-    /// The proleptic Gregorian date of a day since 1970-01-01 (Howard Hinnant, "chrono-Compatible Low-Level Date
-    /// Algorithms", `civil_from_days`), for days from 1970 on.
-    private static func civil(day: Int) -> (year: Int, month: Int, day: Int) {
-        let shifted = day + 719_468
-        let era = shifted / 146_097
-        let dayOfEra = shifted % 146_097
-        let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
-        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
-        let shiftedMonth = (5 * dayOfYear + 2) / 153
-        let month = shiftedMonth < 10 ? shiftedMonth + 3 : shiftedMonth - 9
-        return (yearOfEra + era * 400 + (month <= 2 ? 1 : 0), month, dayOfYear - (153 * shiftedMonth + 2) / 5 + 1)
     }
 
     private static func digits(_ value: Int, _ count: Int, _ bytes: inout [UInt8]) {

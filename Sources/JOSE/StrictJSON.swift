@@ -46,14 +46,6 @@ public indirect enum StrictJSON: Hashable, Sendable {
     /// The text of a string.
     public var string: String? { if case .string(let text) = self { text } else { nil } }
 
-    /// A whole number of seconds, rounded down, where the number fits 62 bits.
-    public var seconds: Int? {
-        guard case .number(let text) = self else { return nil }
-        if let whole = Int(text) { return abs(whole) < 1 << 61 ? whole : nil }
-        guard let double = Double(text), abs(double) < 0x1p61 else { return nil }
-        return Int(double.rounded(.down))
-    }
-
     private struct Reader {
         let text: [UInt8]
         var position = 0

@@ -1,17 +1,19 @@
+internal import CivilCalendar
+
 /// Points in time as RFC 3339 text in UTC, without the C library.
 enum Timestamp {
     /// `2026-01-01T00:00:00Z`, with as many decimals of the second as are not zero.
     static func text(nanoseconds: UInt64) -> String {
         let seconds = nanoseconds / 1_000_000_000
-        let (year, month, day) = date(daysSinceEpoch: Int(seconds / 86_400))
+        let date = CivilDate(days: Int(seconds / 86_400))
         let second = Int(seconds % 86_400)
         var bytes: [UInt8] = []
         bytes.reserveCapacity(30)
-        append(year, width: 4, to: &bytes)
+        append(date.year, width: 4, to: &bytes)
         bytes.append(UInt8(ascii: "-"))
-        append(month, width: 2, to: &bytes)
+        append(date.month, width: 2, to: &bytes)
         bytes.append(UInt8(ascii: "-"))
-        append(day, width: 2, to: &bytes)
+        append(date.day, width: 2, to: &bytes)
         bytes.append(UInt8(ascii: "T"))
         append(second / 3600, width: 2, to: &bytes)
         bytes.append(UInt8(ascii: ":"))
@@ -37,8 +39,11 @@ enum Timestamp {
             let hour = number(2, &rest), take(":", &rest), let minute = number(2, &rest), take(":", &rest),
             let second = number(2, &rest)
         else { return nil }
-        let days = days(year: year, month: month, day: day)
-        guard date(daysSinceEpoch: days) == (year, month, day), hour < 24, minute < 60, second < 60 else { return nil }
+        let days = CivilDate.days(year: year, month: month, day: day)
+        let date = CivilDate(days: days)
+        guard (date.year, date.month, date.day) == (year, month, day), hour < 24, minute < 60, second < 60 else {
+            return nil
+        }
         var fraction = 0
         if take(".", &rest) {
             var digits = 0
@@ -65,28 +70,6 @@ enum Timestamp {
             minutes < 60
         else { return nil }
         return sign * (hours * 3600 + minutes * 60)
-    }
-
-    /// The proleptic Gregorian date (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
-    private static func date(daysSinceEpoch: Int) -> (year: Int, month: Int, day: Int) {
-        let shifted = daysSinceEpoch + 719_468
-        let era = (shifted >= 0 ? shifted : shifted - 146_096) / 146_097
-        let dayOfEra = shifted - era * 146_097
-        let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
-        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
-        let shiftedMonth = (5 * dayOfYear + 2) / 153
-        let day = dayOfYear - (153 * shiftedMonth + 2) / 5 + 1
-        let month = shiftedMonth < 10 ? shiftedMonth + 3 : shiftedMonth - 9
-        return (yearOfEra + era * 400 + (month <= 2 ? 1 : 0), month, day)
-    }
-
-    private static func days(year: Int, month: Int, day: Int) -> Int {
-        let shiftedYear = month <= 2 ? year - 1 : year
-        let era = (shiftedYear >= 0 ? shiftedYear : shiftedYear - 399) / 400
-        let yearOfEra = shiftedYear - era * 400
-        let dayOfYear = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1
-        let dayOfEra = yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear
-        return era * 146_097 + dayOfEra - 719_468
     }
 
     private static func append(_ value: Int, width: Int, to bytes: inout [UInt8]) {

@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 
 @testable import JOSE
@@ -8,20 +9,7 @@ import Testing
     static let keys = #"{"keys":[{"kty":"oct","alg":"HS256","kid":"a","k":"\#(encode(secret))"}]}"#
 
     static func encode(_ bytes: [UInt8]) -> String {
-        let digits = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_".utf8)
-        var out: [UInt8] = []
-        var word: UInt32 = 0
-        var bits = 0
-        for byte in bytes {
-            word = word << 8 | UInt32(byte)
-            bits += 8
-            while bits >= 6 {
-                bits -= 6
-                out.append(digits[Int(word >> UInt32(bits)) & 63])
-            }
-        }
-        if bits > 0 { out.append(digits[Int(word << UInt32(6 - bits)) & 63]) }
-        return String(decoding: out, as: UTF8.self)
+        Data(bytes).base64EncodedString().replacing("+", with: "-").replacing("/", with: "_").replacing("=", with: "")
     }
 
     static func token(_ header: String, _ payload: String = "{}", secret: [UInt8] = secret) -> String {

@@ -80,6 +80,14 @@ struct SallyportCommandTests {
         }
     }
 
+    @Test("says how many flows could not be cut, where there are any")
+    func uncutFlows() async {
+        var report = await FakeDaemon().status()
+        #expect(!StatusCommand.text(report).contains { $0.contains("NOT CUT") })
+        report.flows.uncut = 2
+        #expect(StatusCommand.text(report).contains { $0.contains("2 NOT CUT") })
+    }
+
     @Test("shows flows and agents aligned, and says how many flows there are more")
     func tables() async throws {
         try await withDaemon { socket in

@@ -59,14 +59,14 @@ struct RuleIndexBuilder {
             guard case .call(let terms) = expression.kind, terms.count == 3 || terms.count == 4 else { continue }
             let name = TermPrinter.text(terms[0])
             guard !planner.replacements.functions.contains(name) else { continue }
-            if name == "internal.member_2", terms.count == 3, let values = ConstantTerm.value(terms[2])?.elements,
-                values.count <= 64,
+            if name == "internal.member_2", terms.count == 3,
+                let values = ConstantTerm.value(terms[2])?.elements, values.count <= 64,
                 let reference = reference(terms[1], arguments)
             {
                 if result[reference] == nil { result[reference] = values }
                 continue
             }
-            if name == "glob.match" { addGlob(terms, to: &result) }
+            if name == "glob.match", terms.count == 4 { addGlob(terms, to: &result) }
             guard name == "eq" || name == "equal", terms.count == 3 else { continue }
             for (side, other) in [(terms[1], terms[2]), (terms[2], terms[1])] {
                 guard let value = ConstantTerm.value(other), let reference = reference(side, arguments) else {
@@ -78,10 +78,13 @@ struct RuleIndexBuilder {
         return result
     }
 
+    /// What means more than itself in a glob.
+    private static let globCharacters = Array("*?[]{}\\".utf8)
+
     /// What a pattern asks of an input path: to equal it, where it has no wildcards, or to begin with the parts before the
     /// first one.
     private func addGlob(_ terms: [Term], to result: inout [RuleIndex.Reference: [RegoValue]]) {
-        guard terms.count == 4, case .string(let pattern)? = ConstantTerm.value(terms[1]),
+        guard case .string(let pattern)? = ConstantTerm.value(terms[1]),
             let delimiters = ConstantTerm.value(terms[2]), case .input(let path)? = reference(terms[3], [:])
         else { return }
         var delimiter: UInt8?
@@ -93,11 +96,11 @@ struct RuleIndexBuilder {
         default: break
         }
         let bytes = Array(pattern.utf8)
-        guard let wildcard = bytes.firstIndex(where: { Array("*?[]{}\\".utf8).contains($0) }) else {
+        guard let wildcard = bytes.firstIndex(where: { Self.globCharacters.contains($0) }) else {
             if result[.input(path)] == nil { result[.input(path)] = [.string(pattern)] }
             return
         }
-        guard let delimiter, !Array("*?[]{}\\".utf8).contains(delimiter) else { return }
+        guard let delimiter, !Self.globCharacters.contains(delimiter) else { return }
         let parts = bytes[..<wildcard].split(separator: delimiter, omittingEmptySubsequences: false).dropLast()
         for (position, part) in parts.prefix(8).enumerated() {
             let key = RuleIndex.Reference.part(input: path, delimiter: delimiter, position: UInt8(position))

@@ -1,3 +1,5 @@
+internal import CivilCalendar
+
 /// A moment in the proleptic Gregorian calendar, with its offset from UTC.
 struct CivilTime {
     var year: Int
@@ -15,39 +17,18 @@ struct CivilTime {
     /// Whether this moment is later than `other`.
     func isAfter(_ other: CivilTime) -> Bool {
         func key(_ time: CivilTime) -> (seconds: Int, nanosecond: Int) {
-            let seconds = Self.days(time.year, time.month, time.day) * 86400 + time.hour * 3600 + time.minute * 60
+            let seconds =
+                CivilDate.days(year: time.year, month: time.month, day: time.day) * 86400 + time.hour * 3600 + time
+                .minute * 60
             return (seconds + time.second - time.offset, time.nanosecond)
         }
         return key(self) > key(other)
-    }
-
-    /// Days since 1970-01-01.
-    static func days(_ year: Int, _ month: Int, _ day: Int) -> Int {
-        let y = month <= 2 ? year - 1 : year
-        let era = (y >= 0 ? y : y - 399) / 400
-        let yearOfEra = y - era * 400
-        let dayOfYear = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1
-        let dayOfEra = yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear
-        return era * 146097 + dayOfEra - 719468
     }
 
     init(year: Int, month: Int, day: Int) {
         self.year = year
         self.month = month
         self.day = day
-    }
-
-    /// The beginning of a day, in days since 1970-01-01.
-    init(days: Int) {
-        let z = days + 719468
-        let era = (z >= 0 ? z : z - 146096) / 146097
-        let dayOfEra = z - era * 146097
-        let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36524 - dayOfEra / 146096) / 365
-        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
-        let shifted = (5 * dayOfYear + 2) / 153
-        day = dayOfYear - (153 * shifted + 2) / 5 + 1
-        month = shifted + (shifted < 10 ? 3 : -9)
-        year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
     }
 
     /// From nanoseconds since the epoch, seen at an offset.
@@ -65,7 +46,8 @@ struct CivilTime {
             rest += 86400
             days -= 1
         }
-        self.init(days: days)
+        let date = CivilDate(days: days)
+        self.init(year: date.year, month: date.month, day: date.day)
         hour = rest / 3600
         minute = rest % 3600 / 60
         second = rest % 60
@@ -78,7 +60,8 @@ struct CivilTime {
     var seconds: Int {
         let months = year * 12 + month - 1
         let y = months >= 0 ? months / 12 : (months - 11) / 12
-        return (Self.days(y, months - y * 12 + 1, 1) + day - 1) * 86400 + hour * 3600 + minute * 60 + second - offset
+        return (CivilDate.days(year: y, month: months - y * 12 + 1, day: 1) + day - 1) * 86400 + hour * 3600 + minute
+            * 60 + second - offset
     }
 
     /// Nanoseconds since the epoch; nil outside 64 bits.
@@ -96,10 +79,13 @@ struct CivilTime {
     }
 
     /// 0 for Sunday.
-    var weekday: Int { ((Self.days(year, month, day) + 4) % 7 + 7) % 7 }
+    var weekday: Int { ((days + 4) % 7 + 7) % 7 }
 
     /// 1 for the first of January.
-    var dayOfYear: Int { Self.days(year, month, day) - Self.days(year, 1, 1) + 1 }
+    var dayOfYear: Int { days - CivilDate.days(year: year, month: 1, day: 1) + 1 }
+
+    /// Days since 1970-01-01, as the date stands here.
+    private var days: Int { CivilDate.days(year: year, month: month, day: day) }
 
     static func isLeap(_ year: Int) -> Bool { year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) }
 

@@ -66,6 +66,11 @@ enum GoFloat {
         String(decoding: digits.map { $0 + 0x30 }, as: UTF8.self)
     }
 
+    /// A sign and at least two digits.
+    private static func exponent(_ power: Int) -> String {
+        (power < 0 ? "-" : "+") + (abs(power) < 10 ? "0" : "") + String(abs(power))
+    }
+
     /// `%e`.
     static func scientific(_ double: Double, precision: Int?) -> String {
         let number = precision.map { rounded(double, count: $0 + 1) } ?? shortest(double)
@@ -74,9 +79,7 @@ enum GoFloat {
         if digits.isEmpty { digits = [0] }
         let power = double == 0 ? 0 : number.power
         let fraction = digits.count > 1 ? "." + text(digits.dropFirst()) : ""
-        let magnitude = abs(power)
-        return (number.negative ? "-" : "") + text(digits.prefix(1)) + fraction + "e" + (power < 0 ? "-" : "+")
-            + (magnitude < 10 ? "0" : "") + String(magnitude)
+        return (number.negative ? "-" : "") + text(digits.prefix(1)) + fraction + "e" + exponent(power)
     }
 
     /// `%f`.
@@ -117,9 +120,7 @@ enum GoFloat {
         if power < -4 || power >= limit {
             if digits.isEmpty { digits = [0] }
             let fraction = digits.count > 1 ? "." + text(digits.dropFirst()) : ""
-            let magnitude = abs(power)
-            return (number.negative ? "-" : "") + text(digits.prefix(1)) + fraction + "e" + (power < 0 ? "-" : "+")
-                + (magnitude < 10 ? "0" : "") + String(magnitude)
+            return (number.negative ? "-" : "") + text(digits.prefix(1)) + fraction + "e" + exponent(power)
         }
         return plain(number.negative, digits, power, precision: nil)
     }
@@ -149,9 +150,7 @@ enum GoFloat {
         } else {
             while fraction.hasSuffix("0") { fraction.removeLast() }
         }
-        let magnitude = abs(power)
-        return sign + "0x" + String(mantissa >> 60) + (fraction.isEmpty ? "" : "." + fraction) + "p"
-            + (power < 0 ? "-" : "+") + (magnitude < 10 ? "0" : "") + String(magnitude)
+        return sign + "0x" + String(mantissa >> 60) + (fraction.isEmpty ? "" : "." + fraction) + "p" + exponent(power)
     }
 
     /// `%b`: the mantissa as a whole number and a power of two.

@@ -1,3 +1,5 @@
+internal import CivilCalendar
+
 /// The footer of a zone's file: the rule for moments after its last transition, as in POSIX's `TZ` (RFC 8536 §3.3, with
 /// times of day between -167 and 167 hours).
 struct ZoneRule {
@@ -60,8 +62,8 @@ struct ZoneRule {
     func at(_ seconds: Int) -> Offset {
         guard let daylight else { return standard }
         let days = seconds >= 0 ? seconds / 86400 : (seconds - 86399) / 86400
-        let year = CivilTime(days: days).year
-        let inYear = seconds - CivilTime.days(year, 1, 1) * 86400
+        let year = CivilDate(days: days).year
+        let inYear = seconds - CivilDate.days(year: year, month: 1, day: 1) * 86400
         let start = daylight.start.seconds(in: year, offset: standard.offset)
         let end = daylight.end.seconds(in: year, offset: daylight.offset.offset)
         let isDaylight = start <= end ? inYear >= start && inYear < end : inYear >= start || inYear < end

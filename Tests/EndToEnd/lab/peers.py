@@ -24,12 +24,11 @@ def program(*names):
 class Peer:
     """A server that listens on a port of its own; every target of a test is led there, so that each keeps its own port."""
 
-    def __init__(self, t, *words, environment=None):
-        self._net, self._lab = t.lab.net, t.lab
+    def __init__(self, t):
+        self._net, self._process = t.lab.net, None
         self.port = t.lab.port("peer")
         self.directory = t.lab.root / f"peer-{self.port}"
         self.directory.mkdir()
-        self._words, self._environment, self._process = words, environment, None
 
     def __enter__(self):
         return self

@@ -41,6 +41,19 @@ def ip_packet(source, destination, protocol, payload, ttl=64, identifier=None):
     return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + payload
 
 
+def dissect(packet):
+    """Protocol, source and destination (as texts) and payload of an IP packet without extension headers. A length of 0 is
+    that of a batch of segments: all that is there."""
+    if packet[0] >> 4 == 4:
+        start, end = (packet[0] & 15) * 4, struct.unpack_from("!H", packet, 2)[0] or len(packet)
+        protocol, addresses = packet[9], (packet[12:16], packet[16:20])
+    else:
+        length = struct.unpack_from("!H", packet, 4)[0]
+        start, end = 40, 40 + length if length else len(packet)
+        protocol, addresses = packet[6], (packet[8:24], packet[24:40])
+    return protocol, *(str(ipaddress.ip_address(a)) for a in addresses), packet[start:end]
+
+
 def pseudo_header(source, destination, protocol, length):
     """What transport checksums cover beside the segment (RFC 9293 §3.1, RFC 8200 §8.1)."""
     if ":" in destination:
@@ -205,17 +218,7 @@ class RawTCP:
             raise OSError(number, os.strerror(number))
 
     def _take(self, packet):
-        version = packet[0] >> 4
-        if version == 4:
-            start, protocol = (packet[0] & 15) * 4, packet[9]
-            end = struct.unpack_from("!H", packet, 2)[0] or len(packet)
-            peer = str(ipaddress.ip_address(packet[12:16]))
-        else:
-            start, protocol = 40, packet[6]
-            end = 40 + struct.unpack_from("!H", packet, 4)[0]
-            end = end if end > 40 else len(packet)
-            peer = str(ipaddress.ip_address(packet[8:24]))
-        segment = packet[start:end]
+        protocol, peer, _, segment = dissect(packet)
         if protocol in (1, 58):
             self._take_icmp(protocol, segment)
         elif protocol == 6 and peer == str(ipaddress.ip_address(self.address)) and len(segment) >= 20:
@@ -287,24 +290,22 @@ def split_handshake(interface, address, port):
     seen.bind((interface, 3))
     seen.settimeout(PATIENCE)
     mine = random.getrandbits(32)
-    six = ":" in address
     while True:
-        packet, (_, _, kind, *_rest) = seen.recvfrom(1 << 16)
-        if kind == socket.PACKET_OUTGOING or packet[0] >> 4 != (6 if six else 4) or packet[6 if six else 9] != 6:
+        packet, where = seen.recvfrom(1 << 17)
+        if where[2] == 4:  # PACKET_OUTGOING
             continue
-        start = 40 if six else (packet[0] & 15) * 4
-        family = socket.AF_INET6 if six else socket.AF_INET
-        client = socket.inet_ntop(family, packet[8:24] if six else packet[12:16])
-        end = start + struct.unpack_from("!H", packet, 4)[0] if six else struct.unpack_from("!H", packet, 2)[0]
-        client_port, to, sequence = struct.unpack_from("!HHI", packet, start)
-        flags, payload = packet[start + 13], packet[start + (packet[start + 12] >> 4) * 4:end]
+        protocol, client, server, segment = dissect(packet)
+        if protocol != 6 or server != address:
+            continue
+        client_port, to, sequence = struct.unpack_from("!HHI", segment)
+        flags, payload = segment[13], segment[(segment[12] >> 4) * 4:]
         if to != port:
             continue
 
         def send(number, acknowledgement, flags, data=b""):
-            segment = tcp_segment(address, client, port, client_port, number, acknowledgement, flags, data,
-                                  struct.pack("!BBH", 2, 4, 1400) if flags & SYN else b"")
-            out.send(ip_packet(address, client, 6, segment), client)
+            answer = tcp_segment(address, client, port, client_port, number, acknowledgement, flags, data,
+                                 struct.pack("!BBH", 2, 4, 1400) if flags & SYN else b"")
+            out.send(ip_packet(address, client, 6, answer), client)
 
         if flags & RST:
             return None
