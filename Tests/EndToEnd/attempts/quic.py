@@ -98,8 +98,9 @@ def noise(t):
     for what in ("random bytes", "a short header", "an Initial with a wrong tag"):
         t.title_of(what)
         target = t.target("udp", False)
+        good = whole("good.allowed.test")
         first = {"random bytes": b"\x07" + os.urandom(40), "a short header": quic.short_packet(os.urandom(8)),
-                 "an Initial with a wrong tag": whole("good.allowed.test")[:-1] + b"\xff"}[what]
+                 "an Initial with a wrong tag": good[:-1] + bytes([good[-1] ^ 0xFF])}[what]
         t.refused(target, send(t, target, first, whole(target.name)), "unknown_protocol", "policy")
 
 
