@@ -35,6 +35,8 @@ let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
 let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
 let nioHPACK: Target.Dependency = .product(name: "NIOHPACK", package: "swift-nio-http2")
+let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
+let heap: Target.Dependency = .product(name: "HeapModule", package: "swift-collections")
 let bigInt: Target.Dependency = .product(name: "BigInt", package: "BigInt")
 
 let package = Package(
@@ -54,6 +56,7 @@ let package = Package(
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.1.0"),
         .package(url: "https://github.com/attaswift/BigInt", from: "6.0.1"),
     ],
     targets: [
@@ -63,6 +66,7 @@ let package = Package(
         .target(name: "CUnixSocket"),
         .target(name: "CConfinement"),
         .target(name: "CLibcrypto", linkerSettings: [.linkedLibrary("crypto")]),
+        .target(name: "CCurl", linkerSettings: [.linkedLibrary("curl")]),
         .target(name: "CRE2", linkerSettings: [.linkedLibrary("re2")]),
         .target(name: "CAllocationCounter", path: "Tests/CAllocationCounter"),
         .target(name: "CQUICSealer", path: "Tests/CQUICSealer", linkerSettings: [.linkedLibrary("crypto")]),
@@ -80,6 +84,7 @@ let package = Package(
 
         // Policy.
         module("JOSE", ["CLibcrypto", "Octets"]),
+        module("Tokens", ["JOSE"]),
         module("CivilCalendar"),
         module("Rego", ["CivilCalendar", "CRE2", "CLibcrypto", "JOSE", bigInt, yams]),
         module("Policy", ["CivilCalendar", "CLibcrypto", "Rego", "Identity", "Octets", "PacketHeaders"]),
@@ -90,9 +95,13 @@ let package = Package(
             ["Octets", "PacketHeaders", "WireProtocols", "Flow", "FlowInspection", "Identity", "Policy"],
             settings: packetPathSettings),
 
+        module(
+            "Sessions", ["Enforcement", "Identity", "JOSE", "Octets", "PacketHeaders", "Policy", "Rego", "Tokens", deque, heap]),
+
         // What touches the world.
         module("Netlink", ["CNetfilter", "Octets", "PacketHeaders", "Identity"]),
-        module("Configuration", ["PacketHeaders", "Identity", yams]),
+        module("KeySets", ["CCurl", "JOSE", "Tokens"]),
+        module("Configuration", ["JOSE", "PacketHeaders", "Identity", "Tokens", yams]),
         .target(
             name: "KernelRules", dependencies: ["Netlink", "PacketHeaders", "Identity", "Configuration"],
             resources: [.embedInCode("sallyport.nft")], swiftSettings: swiftSettings),
@@ -100,14 +109,15 @@ let package = Package(
             name: "PolicySources", dependencies: ["Policy", "Rego", yams],
             resources: [.embedInCode("input.schema.json")], swiftSettings: swiftSettings),
         module("DecisionLog", ["CivilCalendar", "CUnixSocket", "PacketHeaders", "Policy", "Identity"]),
-        module("Control", ["DecisionLog", "Identity", "Policy", nioCore, nioPosix, nioHTTP1]),
+        module("Control", ["DecisionLog", "Identity", "JOSE", "PacketHeaders", "Policy", nioCore, nioPosix, nioHTTP1]),
         module("Confinement", ["CConfinement"]),
 
         .executableTarget(
             name: "sallyportd",
             dependencies: [
                 "Enforcement", "Netlink", "KernelRules", "PolicySources", "DecisionLog", "Control", "Configuration",
-                "Identity", "PacketHeaders", "Policy", "Octets", "CThreads", argumentParser,
+                "Identity", "PacketHeaders", "Policy", "Octets", "CThreads", "CUnixSocket", "JOSE", "KeySets", "Sessions",
+                "Tokens", "WireProtocols", argumentParser,
             ],
             swiftSettings: packetPathSettings),
         .executableTarget(
@@ -143,6 +153,7 @@ let package = Package(
         tests("FlowInspection", ["Octets", "PacketHeaders", "WireProtocols", "Flow", "HeaderCompression"]),
         tests("Identity", ["PacketHeaders", "CAllocationCounter"]),
         tests("JOSE"),
+
         tests("Rego", ["CAllocationCounter"]),
         tests("Policy", ["Rego", "Identity", "PacketHeaders", "CAllocationCounter"]),
         tests(

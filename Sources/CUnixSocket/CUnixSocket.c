@@ -7,10 +7,22 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <time.h>
 #include <unistd.h>
 
 int unix_event_descriptor(void) {
     return eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+}
+
+int unix_timer_descriptor(int clock) {
+    return timerfd_create(clock, TFD_NONBLOCK | TFD_CLOEXEC);
+}
+
+int unix_timer_set(int descriptor, uint64_t nanoseconds) {
+    struct itimerspec when = {.it_value = {.tv_sec = (time_t)(nanoseconds / 1000000000), .tv_nsec = (long)(nanoseconds % 1000000000)}};
+    // Timers of other clocks cannot be cancelled and ignore the second flag.
+    return timerfd_settime(descriptor, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &when, NULL);
 }
 
 static int send_descriptor(int descriptor, int passed) {

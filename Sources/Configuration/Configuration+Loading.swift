@@ -73,7 +73,8 @@ extension Configuration {
 
     private mutating func read(_ root: YAMLReader, host: Host) {
         let values = root.mapping([
-            "slice", "agents", "listen", "resolvers", "queues", "mark", "policy", "limits", "log", "control", "deny",
+            "slice", "agents", "customers", "agent_tokens", "listen", "resolvers", "queues", "mark", "policy", "limits", "log",
+            "control", "deny",
         ])
         if let reader = values["slice"], let name = reader.text("the name of a systemd slice") {
             if SystemdName.isSlice(name) {
@@ -88,6 +89,8 @@ extension Configuration {
             root.report(
                 "the key agents is missing (list the agents, or write agents: [] to confine without knowing any)")
         }
+        if let reader = values["customers"] { customers = CustomersReader.customers(reader) }
+        if let reader = values["agent_tokens"] { agentTokens = CustomersReader.agentTokens(reader) }
         if let reader = values["listen"] { listen = ListenReader.read(reader, agents: agents) }
         if let reader = values["resolvers"] { resolvers = Self.addresses(reader) }
         if let reader = values["queues"] { queues.read(reader) }

@@ -3,11 +3,12 @@
 // The file is YAML (Yams), read strictly: a key that is not known, a value of the wrong type, a duplicate, a prefix with
 // host bits, two agents with one uid are errors, each with its line, its key and what to do; all of them are reported at
 // once. What comes out is a plain value that the daemon, the rules and the command line share. Reading: `YAMLReader` (a
-// cursor that knows its key path) and one `Configuration+<section>.swift` a part of the file. Imports `Identity` and
-// `PacketHeaders` for the values, Yams for the text; the only I/O is reading the file and looking up user names.
+// cursor that knows its key path) and one `Configuration+<section>.swift` a part of the file. Imports `Identity`,
+// `Tokens` and `PacketHeaders` for the values, Yams for the text; the only I/O is reading the file and looking up user names.
 
 public import Identity
 public import PacketHeaders
+public import Tokens
 
 /// The whole configuration; every default is that of an absent key.
 public struct Configuration: Equatable, Sendable {
@@ -15,6 +16,10 @@ public struct Configuration: Equatable, Sendable {
     public var agents: [Agent] = []
     /// `slice:` The systemd slice, and so the cgroup, that is confined as a whole.
     public var slice = "sallyport.slice"
+    /// `customers:` Who issues customers' tokens; without them there are no customers.
+    public var customers: [TokenIssuer] = []
+    /// `agent_tokens:`
+    public var agentTokens = AgentTokens()
     /// `listen:` Inbound connections that agents may accept.
     public var listen: [ListenRule] = []
     /// `resolvers:` Where DNS may go; nowhere by default.

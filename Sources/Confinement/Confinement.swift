@@ -22,6 +22,9 @@ public struct Confinement: Equatable, Sendable {
     public var hiddenDirectories: [String] = ["/etc/sallyport"]
     /// What of `/run` the program sees in addition to journald's sockets, such as `/run/postgresql`.
     public var exposedPaths: [String] = []
+    /// The directory of the control socket, through which the program opens sessions for its customers. The socket decides by
+    /// what the kernel says of its peers; the other files there are root's alone.
+    public var controlDirectory = "/run/sallyport"
 
     /// A confinement to `cgroup` as `user`, with the default directories hidden.
     public init(cgroup: String, user: TargetUser) {

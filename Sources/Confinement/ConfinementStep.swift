@@ -39,7 +39,10 @@ public enum ConfinementStep: String, CaseIterable, Sendable {
         case .standardStreams:
             for descriptor: Int32 in 0...2 { try Self.requireHarmless(descriptor) }
         case .mounts:
-            try PrivateMounts(hidden: confinement.hiddenDirectories, exposed: confinement.exposedPaths).establish()
+            try PrivateMounts(
+                hidden: confinement.hiddenDirectories, exposed: confinement.exposedPaths,
+                control: confinement.controlDirectory
+            ).establish()
         case .keyring:
             try Self.check("leave the operator's keyring", confinement_join_empty_keyring())
         case .descriptors:

@@ -5,15 +5,18 @@ import Glibc
 ///
 /// - Every cgroup file system is read-only: nobody moves.
 /// - `/run` is a new, almost empty file system: the sockets there belong to programs outside every agent, some of which
-///   resolve names (systemd-resolved over varlink and D-Bus, nscd, avahi), start processes (systemd, container engines) or
-///   are ours. Masking them one by one would not do: a service that restarts makes its socket anew, and the kernel drops a
-///   mount whose target is removed. journald's sockets stay, and so does the file behind `/etc/resolv.conf`, as a copy.
+///   resolve names (systemd-resolved over varlink and D-Bus, nscd, avahi) or start processes (systemd, container engines).
+///   Masking them one by one would not do: a service that restarts makes its socket anew, and the kernel drops a mount whose
+///   target is removed. journald's sockets stay, and so do the directory of our control socket, which knows whom it talks to,
+///   and the file behind `/etc/resolv.conf`, as a copy.
 /// - The configuration and the policy are hidden.
 struct PrivateMounts: Equatable, Sendable {
     /// Directories that become empty.
     var hidden: [String]
     /// What of `/run` stays visible besides `alwaysVisible`.
     var exposed: [String]
+    /// The directory of the control socket, which is visible where it is one of `/run`.
+    var control: String
 
     /// Makes the namespace and everything in it.
     func establish() throws(ConfinementError) {
@@ -53,7 +56,8 @@ struct PrivateMounts: Equatable, Sendable {
         let resolver = Self.resolverFile()
         var places: [(path: String, descriptor: Int32)] = []
         defer { for place in places { close(place.descriptor) } }
-        for path in Self.alwaysVisible + exposed {
+        let ours = control.hasPrefix("/run/") ? [control] : []
+        for path in Self.alwaysVisible + ours + exposed {
             let descriptor = confinement_open_place(path)
             if descriptor >= 0 {
                 places.append((path, descriptor))

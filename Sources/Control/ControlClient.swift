@@ -1,4 +1,5 @@
 import Glibc
+import JOSE
 import NIOCore
 import NIOHTTP1
 import NIOPosix
@@ -28,10 +29,35 @@ public struct ControlClient: Sendable {
         return try await report("/v1/flows?limit=\(query.limit)" + agent)
     }
 
+    /// `GET /v1/sessions`.
+    public func sessions() async throws(ControlError) -> SessionsReport {
+        try await report("/v1/sessions")
+    }
+
+    /// `POST /v1/sessions`.
+    public func openSession(_ request: OpenSessionRequest) async throws(ControlError) -> SessionReport {
+        try await report("/v1/sessions", method: .POST, body: request.json)
+    }
+
+    /// `POST /v1/sessions/{id}/renew`.
+    public func renewSession(_ id: String, customerToken: String) async throws(ControlError) -> SessionReport {
+        let body = StrictJSON.object([.init(name: "customer_token", value: .string(customerToken))])
+        return try await report("/v1/sessions/\(Self.encoded(id))/renew", method: .POST, body: body)
+    }
+
+    /// `DELETE /v1/sessions/{id}`.
+    public func closeSession(_ id: String) async throws(ControlError) {
+        _ = try await send(.DELETE, "/v1/sessions/\(Self.encoded(id))", body: [])
+    }
+
     /// The body of the answer to `GET target`, at most 64 MiB.
     public func get(_ target: String) async throws(ControlError) -> [UInt8] {
+        try await send(.GET, target, body: [])
+    }
+
+    private func send(_ method: HTTPMethod, _ target: String, body: [UInt8]) async throws(ControlError) -> [UInt8] {
         do {
-            return try await fetch(target)
+            return try await fetch(method, target, body)
         } catch let error as ControlError {
             throw error
         } catch let error as IOError {
@@ -41,8 +67,10 @@ public struct ControlClient: Sendable {
         }
     }
 
-    private func report<Report: Decodable>(_ target: String) async throws(ControlError) -> Report {
-        let bytes = try await get(target)
+    private func report<Report: Decodable>(
+        _ target: String, method: HTTPMethod = .GET, body: StrictJSON? = nil
+    ) async throws(ControlError) -> Report {
+        let bytes = try await send(method, target, body: body.map { Array($0.description.utf8) } ?? [])
         do {
             return try ControlCoding.decode(Report.self, from: bytes)
         } catch {
@@ -50,7 +78,7 @@ public struct ControlClient: Sendable {
         }
     }
 
-    private func fetch(_ target: String) async throws -> [UInt8] {
+    private func fetch(_ method: HTTPMethod, _ target: String, _ body: [UInt8]) async throws -> [UInt8] {
         guard SocketAddress(path) != nil else { throw ControlError.pathTooLong(path: path) }
         let stream = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .connect(unixDomainSocketPath: path) { channel in
@@ -61,9 +89,14 @@ public struct ControlClient: Sendable {
                 }
             }
         return try await stream.executeThenClose { inbound, outbound in
-            let headers: HTTPHeaders = ["host": "localhost", "connection": "close"]
+            var headers: HTTPHeaders = ["host": "localhost", "connection": "close"]
+            if !body.isEmpty {
+                headers.add(name: "content-type", value: "application/json")
+                headers.add(name: "content-length", value: String(body.count))
+            }
             try await outbound.write(
-                .head(HTTPRequestHead(version: .http1_1, method: .GET, uri: target, headers: headers)))
+                .head(HTTPRequestHead(version: .http1_1, method: method, uri: target, headers: headers)))
+            if !body.isEmpty { try await outbound.write(.body(.byteBuffer(ByteBuffer(bytes: body)))) }
             try await outbound.write(.end(nil))
             return try await receive(inbound)
         }
@@ -84,7 +117,7 @@ public struct ControlClient: Sendable {
             }
         }
         guard isComplete else { throw ControlError.unexpected(path: path, reason: "it ended early") }
-        guard status == .ok else {
+        guard (200..<300).contains(status.code) else {
             if let problem = try? ControlCoding.decode(ProblemDocument.self, from: body) {
                 throw ControlError.problem(problem)
             }

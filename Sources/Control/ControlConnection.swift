@@ -15,7 +15,8 @@ final class ControlConnection: ChannelInboundHandler {
     private var deadline: Scheduled<Void>?
     private var task: Task<Void, Never>?
     private var isCounted = false
-    private var bodyByteCount = 0
+    private var head: HTTPRequestHead?
+    private var body: [UInt8] = []
 
     init(responder: ControlResponder, live: LiveConnections, timeout: Duration) {
         self.responder = responder
@@ -41,14 +42,16 @@ final class ControlConnection: ChannelInboundHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch unwrapInboundIn(data) {
         case .head(let head):
-            guard task == nil else { return context.close(promise: nil) }
+            guard self.head == nil else { return context.close(promise: nil) }
+            self.head = head
+        case .body(let bytes):
+            body += bytes.readableBytesView
+            let limit = head?.method == .POST ? RequestBody.largest : largestUnreadBody
+            if body.count > limit { context.close(promise: nil) }
+        case .end:
+            guard let head, task == nil else { return context.close(promise: nil) }
             deadline?.cancel()
             begin(head, context.channel)
-        case .body(let bytes):
-            bodyByteCount += bytes.readableBytes
-            // No request that is known has a body.
-            if bodyByteCount > largestBody { context.close(promise: nil) }
-        case .end: break
         }
     }
 
@@ -59,11 +62,12 @@ final class ControlConnection: ChannelInboundHandler {
     private func begin(_ head: HTTPRequestHead, _ channel: any Channel) {
         let writer = ResponseWriter(channel: channel, timeout: timeout)
         let isAdmitted = isCounted
+        let request = ControlRequest(method: head.method.rawValue, target: head.uri, body: body)
         task = live.start { [responder] in
             // An error here is the peer being gone.
             if isAdmitted {
                 let peer = await Peer.of(channel)
-                try? await responder.answer(head, peer: peer.credentials, pidfd: peer.pidfd, to: writer)
+                try? await responder.answer(request, peer: peer.credentials, pidfd: peer.pidfd, to: writer)
                 peer.close()
             } else {
                 try? await writer.write(
@@ -73,6 +77,13 @@ final class ControlConnection: ChannelInboundHandler {
             try? await channel.close()
         }
     }
+}
+
+/// One request as it came.
+struct ControlRequest: Sendable {
+    let method: String
+    let target: String
+    let body: [UInt8]
 }
 
 /// The connections that there are: how many, and the tasks that answer them.
@@ -166,7 +177,12 @@ struct ResponseWriter: Sendable {
     func write(_ problem: ProblemDocument) async throws {
         try await whole(
             try ControlCoding.encode(problem), contentType: "application/problem+json",
-            status: HTTPResponseStatus(statusCode: problem.status))
+            status: HTTPResponseStatus(statusCode: problem.status), allow: problem.allow)
+    }
+
+    /// An answer without content.
+    func writeNothing() async throws {
+        try await put([.head(head(.noContent, [:])), .end(nil)])
     }
 
     /// The head of an answer whose length is not known; `line` and `end` follow.
@@ -192,9 +208,11 @@ struct ResponseWriter: Sendable {
         try await put([.end(nil)])
     }
 
-    private func whole(_ bytes: [UInt8], contentType: String, status: HTTPResponseStatus) async throws {
+    private func whole(
+        _ bytes: [UInt8], contentType: String, status: HTTPResponseStatus, allow: String? = nil
+    ) async throws {
         var headers: HTTPHeaders = ["content-type": contentType, "content-length": String(bytes.count + 1)]
-        if status == .methodNotAllowed { headers.add(name: "allow", value: "GET") }
+        if let allow { headers.add(name: "allow", value: allow) }
         try await put([
             .head(head(status, headers)), .body(.byteBuffer(ByteBuffer(bytes: bytes + [0x0A]))), .end(nil),
         ])
@@ -217,4 +235,5 @@ struct ResponseWriter: Sendable {
 
 /// asm-generic/socket.h; Linux 6.5.
 private let SO_PEERPIDFD: CInt = 77
-private let largestBody = 4096
+/// Bytes of a body that nobody asked for.
+private let largestUnreadBody = 4096

@@ -1,6 +1,5 @@
 import DecisionLog
 import Identity
-import NIOCore
 import NIOHTTP1
 import Policy
 
@@ -14,37 +13,72 @@ struct ControlResponder: Sendable {
     }
 
     /// - Throws: what NIO throws once the peer is gone.
-    func answer(_ head: HTTPRequestHead, peer: PeerCredentials?, pidfd: Int32?, to writer: ResponseWriter) async throws
-    {
-        let route: ControlRoute
-        do throws(ProblemDocument) {
-            route = try ControlRoute(method: head.method.rawValue, target: head.uri)
-            if route != .health { try admit(peer, pidfd) }
-        } catch {
-            return try await writer.write(error)
+    func answer(
+        _ request: ControlRequest, peer: PeerCredentials?, pidfd: Int32?, to writer: ResponseWriter
+    ) async throws {
+        do {
+            let route = try ControlRoute(method: request.method, target: request.target)
+            guard route != .health else { return try await health(writer) }
+            let caller = try admit(peer, pidfd)
+            if case .confined(let cgroup, _) = caller, !route.isForAgents {
+                throw Self.refusal("the caller is confined: its cgroup is \(cgroup)")
+            }
+            try await answer(route, request.body, caller, writer)
+        } catch let problem as ProblemDocument {
+            try await writer.write(problem)
         }
+    }
+
+    private func answer(
+        _ route: ControlRoute, _ body: [UInt8], _ caller: ControlCaller, _ writer: ResponseWriter
+    ) async throws {
+        let sessions = delegate.sessions
         switch route {
-        case .health:
-            let isHealthy = delegate.isHealthy
-            try await writer.write(
-                ["status": isHealthy ? "ok" : "failing"], status: isHealthy ? .ok : .serviceUnavailable)
+        case .health: try await health(writer)
         case .status: try await writer.write(await delegate.status(), status: .ok)
         case .agents: try await writer.write(await delegate.agents(), status: .ok)
         case .flows(let query):
             try await writer.write(await delegate.flows(limit: query.limit, agent: query.agent), status: .ok)
         case .decisions(let query): try await decisions(query, to: writer)
+        case .sessions: try await writer.write(try await sessions.list(caller), status: .ok)
+        case .session(let id): try await writer.write(try await sessions.find(id, caller), status: .ok)
+        case .openSession:
+            try await writer.write(
+                try await sessions.open(try OpenSessionRequest(RequestBody(body)), caller), status: .created)
+        case .bindSocket(let id):
+            let request = try BindSocketRequest(RequestBody(body))
+            try await writer.write(try await sessions.bind(request.cookie, to: id, caller), status: .ok)
+        case .renewSession(let id):
+            let request = try RenewSessionRequest(RequestBody(body))
+            try await writer.write(try await sessions.renew(id, token: request.customerToken, caller), status: .ok)
+        case .closeSession(let id):
+            try await sessions.close(id, caller)
+            try await writer.writeNothing()
+        case .decide:
+            try await writer.write(try await sessions.decide(try DecideRequest(RequestBody(body)), caller), status: .ok)
         }
     }
 
-    private func admit(_ peer: PeerCredentials?, _ pidfd: Int32?) throws(ProblemDocument) {
+    private func health(_ writer: ResponseWriter) async throws {
+        let isHealthy = delegate.isHealthy
+        try await writer.write(
+            ["status": isHealthy ? "ok" : "failing"], status: isHealthy ? .ok : .serviceUnavailable)
+    }
+
+    private func admit(_ peer: PeerCredentials?, _ pidfd: Int32?) throws(ProblemDocument) -> ControlCaller {
         do throws(PeerRefusal) {
             guard let peer else { throw .unknown("the kernel does not say who it is") }
-            try check.verify(peer, pidfd: pidfd, against: delegate.confinedPeers)
+            return try check.identify(peer, pidfd: pidfd, by: delegate.confinedPeers)
         } catch {
-            throw ProblemDocument(
-                status: 403, title: "Not for this caller",
-                detail: error.detail + "; ask from outside every confined cgroup and in the host's own namespaces")
+            throw Self.refusal(error.detail)
         }
+    }
+
+    private static func refusal(_ why: String) -> ProblemDocument {
+        ProblemDocument(
+            status: 403, title: "Not for this caller",
+            detail: why + "; ask as root or in the group sallyport, from outside every confined cgroup and in the host's own "
+                + "namespaces")
     }
 
     private func decisions(_ query: DecisionQuery, to writer: ResponseWriter) async throws {

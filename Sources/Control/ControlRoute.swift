@@ -5,31 +5,77 @@ enum ControlRoute: Equatable {
     case agents
     case flows(FlowQuery)
     case decisions(DecisionQuery)
+    case sessions
+    case openSession
+    case session(String)
+    case closeSession(String)
+    case bindSocket(String)
+    case renewSession(String)
+    case decide
 
     /// The route of a request.
     /// - Throws: the problem document to answer with.
     init(method: String, target: String) throws(ProblemDocument) {
         let parts = target.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
         let query = try Self.parameters(parts.count == 2 ? parts[1] : "")
-        switch parts[0] {
-        case "/health": self = .health
-        case "/v1/status": self = .status
-        case "/v1/agents": self = .agents
-        case "/v1/flows": self = .flows(try FlowQuery(query))
-        case "/v1/decisions": self = .decisions(try DecisionQuery(query))
-        default:
-            throw ProblemDocument(
-                status: 404, title: "No such resource",
-                detail: "known are /health, /v1/status, /v1/agents, /v1/flows and /v1/decisions")
+        let known = try Self.routes(at: parts[0], query)
+        guard let route = known.first(where: { $0.method == method })?.route else {
+            let methods = known.map(\.method).joined(separator: ", ")
+            var problem = ProblemDocument(status: 405, title: "Method not allowed", detail: "\(methods) is known here")
+            problem.allow = methods
+            throw problem
         }
-        guard method == "GET" else {
-            throw ProblemDocument(status: 405, title: "Method not allowed", detail: "only GET is known here")
-        }
+        self = route
         switch self {
-        case .health, .status, .agents:
-            if let name = query.keys.min() { throw Self.unknown(name) }
         case .flows, .decisions: break
+        case .health, .status, .agents, .sessions, .openSession, .session, .closeSession, .bindSocket, .renewSession,
+            .decide:
+            if let name = query.keys.min() { throw Self.unknown(name) }
         }
+    }
+
+    /// Whether the request carries a body.
+    var hasBody: Bool {
+        switch self {
+        case .openSession, .bindSocket, .renewSession, .decide: true
+        case .health, .status, .agents, .flows, .decisions, .sessions, .session, .closeSession: false
+        }
+    }
+
+    /// Whether a confined agent may ask this.
+    var isForAgents: Bool {
+        switch self {
+        case .health, .sessions, .openSession, .session, .closeSession, .bindSocket, .renewSession, .decide: true
+        case .status, .agents, .flows, .decisions: false
+        }
+    }
+
+    /// What is known at a path, by method.
+    private static func routes(
+        at path: Substring, _ query: [String: String]
+    ) throws(ProblemDocument) -> [(method: String, route: ControlRoute)] {
+        switch path {
+        case "/health": return [("GET", .health)]
+        case "/v1/status": return [("GET", .status)]
+        case "/v1/agents": return [("GET", .agents)]
+        case "/v1/flows": return [("GET", .flows(try FlowQuery(query)))]
+        case "/v1/decisions": return [("GET", .decisions(try DecisionQuery(query)))]
+        case "/v1/sessions": return [("GET", .sessions), ("POST", .openSession)]
+        case "/v1/decide": return [("POST", .decide)]
+        default: break
+        }
+        let parts = path.split(separator: "/", omittingEmptySubsequences: false).map { String($0) }
+        if parts.count >= 4, parts[1] == "v1", parts[2] == "sessions", !parts[3].isEmpty {
+            switch parts.dropFirst(4).joined(separator: "/") {
+            case "" where parts.count == 4: return [("GET", .session(parts[3])), ("DELETE", .closeSession(parts[3]))]
+            case "sockets": return [("POST", .bindSocket(parts[3]))]
+            case "renew": return [("POST", .renewSession(parts[3]))]
+            default: break
+            }
+        }
+        throw ProblemDocument(
+            status: 404, title: "No such resource",
+            detail: "known are /health, /v1/status, /v1/agents, /v1/flows, /v1/decisions, /v1/sessions and /v1/decide")
     }
 
     static func unknown(_ name: String) -> ProblemDocument {

@@ -1,15 +1,15 @@
 import Glibc
 
-/// The listening socket at its path, made so that nobody without the right ever finds it open.
+/// The listening socket at its path.
 struct ControlSocket: ~Copyable {
     /// Listening, close-on-exec, non-blocking.
     let descriptor: Int32
 
     /// Makes the socket. The one of a daemon that is gone is replaced; one that somebody listens at is not.
     ///
-    /// The directory is made where it is missing (0755). The socket is 0660 and belongs to root and `group`, or is 0600
-    /// where there is no such group; it has these rights before it takes connections.
-    static func listen(at path: String, group: String = "sallyport") throws(ControlError) -> ControlSocket {
+    /// The directory is made where it is missing (0755). Everybody may connect (0666): agents open sessions here. Who may ask
+    /// what is decided by what the kernel says of the peer (`PeerCheck`), not by the file's rights.
+    static func listen(at path: String) throws(ControlError) -> ControlSocket {
         guard var address = SocketAddress(path) else { throw .pathTooLong(path: path) }
         try makeDirectory(of: path)
         try clear(path, &address)
@@ -22,7 +22,7 @@ struct ControlSocket: ~Copyable {
             throw error
         }
         do throws(ControlError) {
-            try restrict(path, group: group)
+            guard chmod(path, 0o666) == 0 else { throw failure(path, "chmod") }
             guard Glibc.listen(descriptor, 64) == 0 else { throw failure(path, "listen") }
         } catch {
             close(descriptor)
@@ -51,17 +51,6 @@ struct ControlSocket: ~Copyable {
         guard let slash = path.lastIndex(of: "/"), slash > path.startIndex else { return }
         let directory = String(path[..<slash])
         guard mkdir(directory, 0o755) == 0 || errno == EEXIST else { throw failure(directory, "mkdir") }
-    }
-
-    private static func restrict(_ path: String, group: String) throws(ControlError) {
-        guard let entry = getgrnam(group) else {
-            guard chmod(path, 0o600) == 0 else { throw failure(path, "chmod") }
-            return
-        }
-        guard chmod(path, 0o600) == 0 else { throw failure(path, "chmod") }
-        // Without the right to give files away the socket stays with us alone.
-        guard lchown(path, uid_t.max, entry.pointee.gr_gid) == 0 else { return }
-        guard chmod(path, 0o660) == 0 else { throw failure(path, "chmod") }
     }
 
     private static func failure(_ path: String, _ call: String) -> ControlError {

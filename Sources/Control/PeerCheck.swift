@@ -6,12 +6,23 @@ public struct ConfinedPeers: Hashable, Sendable {
     public var cgroups: [String]
     /// Uids whose sockets are confined.
     public var uids: Set<UInt32>
+    /// The group whose members are operators beside root; nil where there is none.
+    public var operators: UInt32?
 
     /// Confined peers from their parts.
-    public init(cgroups: [String], uids: Set<UInt32>) {
+    public init(cgroups: [String], uids: Set<UInt32>, operators: UInt32? = nil) {
         self.cgroups = cgroups
         self.uids = uids
+        self.operators = operators
     }
+}
+
+/// Who asks.
+public enum ControlCaller: Hashable, Sendable {
+    /// Root, or a member of the operators' group, outside all confinement.
+    case `operator`
+    /// A process in a confined cgroup, or of a confined uid: its cgroup and the uid that connected.
+    case confined(cgroup: String, uid: UInt32)
 }
 
 /// What the kernel said of the process that connected, at the moment it did (`SO_PEERCRED`).
@@ -24,22 +35,20 @@ struct PeerCredentials: Hashable, Sendable {
 
 /// Why a peer may not ask.
 enum PeerRefusal: Error, Equatable {
-    case confined(cgroup: String)
-    case confinedUID(UInt32)
+    case notAnOperator
     case otherNamespace(String)
     case unknown(String)
 
     var detail: String {
         switch self {
-        case .confined(let cgroup): "the caller is confined: its cgroup is \(cgroup)"
-        case .confinedUID(let uid): "the caller is confined: its uid is \(uid)"
+        case .notAnOperator: "the caller is neither root nor in the group of operators"
         case .otherNamespace(let kind): "the caller is in another \(kind) namespace than sallyportd"
         case .unknown(let what): "the caller cannot be identified: \(what)"
         }
     }
 }
 
-/// Decides from `/proc` whether a peer is outside all confinement. What cannot be read is a refusal.
+/// Decides from `/proc` whether a peer is an operator or confined. What cannot be read is a refusal.
 ///
 /// Where the kernel has `SO_PEERPIDFD` (6.5) the pid cannot be another process's meanwhile: the pidfd says at the end that
 /// it still is the one that connected. On older kernels the process must be the same one, by its start time, before and
@@ -55,21 +64,27 @@ struct PeerCheck: Sendable {
     /// - Parameters:
     ///   - pidfd: a pidfd of the peer, owned by the caller; nil where the kernel has none.
     /// - Throws: why the peer is refused.
-    func verify(_ peer: PeerCredentials, pidfd: Int32?, against confinement: ConfinedPeers) throws(PeerRefusal) {
-        if confinement.uids.contains(peer.uid) { throw .confinedUID(peer.uid) }
+    func identify(
+        _ peer: PeerCredentials, pidfd: Int32?, by confinement: ConfinedPeers
+    ) throws(PeerRefusal) -> ControlCaller {
         guard peer.pid > 0 else { throw .otherNamespace("pid") }
         let before = try startTime(of: peer.pid)
-        try verifyNamespaces(of: peer)
+        let groups = try verifyNamespaces(of: peer)
         let cgroup = try cgroup(of: peer.pid)
-        for confined in confinement.cgroups where Self.isInside(cgroup, confined) {
-            throw .confined(cgroup: cgroup)
-        }
         guard try startTime(of: peer.pid) == before else { throw .unknown("it ended") }
         if let pidfd {
             guard try processID(of: pidfd) == peer.pid else { throw .unknown("it ended") }
         } else {
             guard before <= clockTicks() else { throw .unknown("it began after its connection") }
         }
+        if confinement.uids.contains(peer.uid) || confinement.cgroups.contains(where: { Self.isInside(cgroup, $0) }) {
+            return .confined(cgroup: cgroup, uid: peer.uid)
+        }
+        if peer.uid == 0 { return .operator }
+        guard let group = confinement.operators, peer.gid == group || groups.contains(String(group)) else {
+            throw .notAnOperator
+        }
+        return .operator
     }
 
     /// Whether `path` is `directory` or below it.
@@ -77,7 +92,8 @@ struct PeerCheck: Sendable {
         path == directory || path.hasPrefix(directory.hasSuffix("/") ? directory : directory + "/")
     }
 
-    private func verifyNamespaces(of peer: PeerCredentials) throws(PeerRefusal) {
+    /// Returns the supplementary groups, as numbers in text.
+    private func verifyNamespaces(of peer: PeerCredentials) throws(PeerRefusal) -> [String] {
         let status = try lines(of: "\(peer.pid)/status")
         // `Uid:` real, effective, saved, file system: one of them is the one that connected.
         guard let uids = field("Uid:", of: status), uids.contains(String(peer.uid)) else {
@@ -94,6 +110,7 @@ struct PeerCheck: Sendable {
             guard let theirs = target(of: "\(peer.pid)/ns/\(name)") else { continue }
             guard theirs == target(of: "self/ns/\(name)") else { throw .otherNamespace(kind) }
         }
+        return field("Groups:", of: status) ?? []
     }
 
     private func cgroup(of pid: Int32) throws(PeerRefusal) -> String {

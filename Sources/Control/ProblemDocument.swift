@@ -8,6 +8,8 @@ public struct ProblemDocument: Hashable, Sendable, Codable, Error, CustomStringC
     public var status: Int
     /// What happened this time and what to do.
     public var detail: String
+    /// The methods that are known, of a problem with the method.
+    public var allow: String?
 
     /// A problem from its parts.
     public init(status: Int, title: String, detail: String) {

@@ -34,6 +34,8 @@ public struct StatusReport: Hashable, Sendable, Codable {
     public var flows: FlowCounters
     /// How many agents the configuration names.
     public var agents: Int
+    /// How many sessions are open.
+    public var sessions = 0
     /// The log.
     public var log: LogCounters
 

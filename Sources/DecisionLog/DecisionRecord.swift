@@ -13,8 +13,8 @@ public struct DecisionRecord: Sendable {
     public var input: PolicyInput
     /// Policy's word, or the machine's own refusal.
     public var decision: PolicyDecision
-    /// The flow, source first.
-    public var flow: FiveTuple
+    /// The flow, source first; nil where somebody only asked what policy would say.
+    public var flow: FiveTuple?
     /// Whether an outsider opened the flow towards an agent.
     public var isInbound: Bool
     /// The revision of the policy that was asked; empty where none was loaded.
@@ -30,7 +30,7 @@ public struct DecisionRecord: Sendable {
 
     /// A record of one decision. The request's header fields and query are left behind: they may carry credentials.
     public init(
-        id: DecisionID, input: PolicyInput, decision: PolicyDecision, flow: FiveTuple, isInbound: Bool = false,
+        id: DecisionID, input: PolicyInput, decision: PolicyDecision, flow: FiveTuple?, isInbound: Bool = false,
         policyRevision: String, latencyMicroseconds: UInt32, socketInode: UInt32? = nil
     ) {
         self.id = id
@@ -39,6 +39,7 @@ public struct DecisionRecord: Sendable {
         self.input.request?.headers = [:]
         self.input.request?.query = nil
         self.input.request?.url = nil
+        self.input.context = nil
         self.decision = decision
         self.flow = flow
         self.isInbound = isInbound

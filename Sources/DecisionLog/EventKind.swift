@@ -29,6 +29,21 @@ public enum EventKind: String, Hashable, Sendable, CaseIterable {
     case tableFull = "table_full"
     /// Decisions were made whose records could not be kept.
     case recordsLost = "records_lost"
+    /// A customer's token opened a session.
+    case sessionOpened = "session_opened"
+    /// Another token of the same customer renewed a session.
+    case sessionRenewed = "session_renewed"
+    /// A session ended: its token expired, it was closed, its cgroup became empty, or its agent or issuer left the
+    /// configuration.
+    case sessionEnded = "session_ended"
+    /// A request about sessions was refused: a token that is not believed, or something that is not the caller's.
+    case sessionRefused = "session_refused"
+    /// Sessions could not be remembered for a restart.
+    case sessionsUnsaved = "sessions_unsaved"
+    /// An issuer's keys are in force.
+    case keysLoaded = "keys_loaded"
+    /// An issuer's keys could not be had; the last ones stay as long as they may.
+    case keysRejected = "keys_rejected"
     /// A part of the daemon failed and was put right or gave up.
     case internalError = "internal_error"
 
@@ -49,6 +64,13 @@ public enum EventKind: String, Hashable, Sendable, CaseIterable {
         case .queueOverflow: "67dcea6537924b0cbf7b78468d8b425a"
         case .tableFull: "6e0c8df9e2764ca7ab2ecb38d0f8bba3"
         case .recordsLost: "78b71383e0a84f87abebebb11dea7ea0"
+        case .sessionOpened: "d27d5787b65f42c398422f66af5861f7"
+        case .sessionRenewed: "4eb398683f7643df950ec589bffb144b"
+        case .sessionEnded: "a1dff501011c4ffaaf419eb2648e173b"
+        case .sessionRefused: "78df57bc059f4c86ab21267aae341204"
+        case .sessionsUnsaved: "bcfae72b8b2c4c0bb7ef135391817a7f"
+        case .keysLoaded: "c461b4857ffb487293ad1c0d216ed707"
+        case .keysRejected: "a3b4b8d6c0a5425089a4deb598816ca6"
         case .internalError: "382b42e4c4cc4dfa981070cb2d564276"
         }
     }
@@ -56,9 +78,10 @@ public enum EventKind: String, Hashable, Sendable, CaseIterable {
     /// The syslog priority (RFC 5424 §6.2.1): 6 informational, 5 notice, 4 warning, 3 error, 2 critical.
     public var priority: Int {
         switch self {
-        case .started, .stopped, .configurationLoaded, .policyLoaded, .cgroupReplaced: 5
-        case .outage, .queueOverflow, .tableFull, .rulesRestored: 4
-        case .configurationRejected, .policyRejected, .recordsLost, .internalError: 3
+        case .started, .stopped, .configurationLoaded, .policyLoaded, .cgroupReplaced, .keysLoaded: 5
+        case .sessionOpened, .sessionRenewed, .sessionEnded: 6
+        case .outage, .queueOverflow, .tableFull, .rulesRestored, .sessionRefused: 4
+        case .configurationRejected, .policyRejected, .recordsLost, .sessionsUnsaved, .keysRejected, .internalError: 3
         case .rulesTampered, .rulesFailed: 2
         }
     }

@@ -10,6 +10,8 @@ public enum RecordField: String, CaseIterable, Sendable {
     case policyRevision = "POLICY_REVISION"
     case stage = "STAGE"
     case agent = "AGENT"
+    case customer = "CUSTOMER"
+    case session = "SESSION"
     case direction = "DIRECTION"
     case host = "HOST"
     case hostSource = "HOST_SOURCE"
@@ -52,8 +54,8 @@ public enum RecordField: String, CaseIterable, Sendable {
     public var isNumber: Bool {
         switch self {
         case .port, .sourcePort, .uid, .pid, .latency, .repeats: true
-        case .decisionID, .time, .verdict, .reason, .policyReason, .rule, .policyRevision, .stage, .agent, .direction,
-            .host, .hostSource, .address, .transport, .sourceAddress, .protocol, .protocolLayers,
+        case .decisionID, .time, .verdict, .reason, .policyReason, .rule, .policyRevision, .stage, .agent, .customer,
+            .session, .direction, .host, .hostSource, .address, .transport, .sourceAddress, .protocol, .protocolLayers,
             .protocolVersion, .alpn, .encryptedClientHello, .ja4, .method, .path, .question, .questionType, .database,
             .databaseUser, .executable, .cgroup, .firstTime, .lastTime, .firstDecisionID,
             .lastDecisionID, .event:
@@ -71,7 +73,8 @@ public enum RecordField: String, CaseIterable, Sendable {
         case .question: 1024
         case .host: 253
         case .rule, .database, .databaseUser: 256
-        case .agent, .method: 64
+        case .agent, .method, .session: 64
+        case .customer: 256
         case .decisionID, .time, .verdict, .reason, .policyRevision, .stage, .direction, .hostSource, .address, .port,
             .transport, .sourceAddress, .sourcePort, .protocol, .protocolLayers, .protocolVersion,
             .encryptedClientHello, .ja4,

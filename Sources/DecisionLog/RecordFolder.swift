@@ -159,6 +159,7 @@ public struct RecordFolder {
         let port: UInt16
         let rule: String
         let request: String
+        let session: String
 
         init(_ record: DecisionRecord, isMixed: Bool) {
             let input = record.input
@@ -171,6 +172,7 @@ public struct RecordFolder {
             destination = isMixed ? "" : input.host ?? input.address.description
             port = isMixed ? 0 : input.port
             rule = isMixed ? "" : record.decision.rule ?? ""
+            session = isMixed ? "" : input.customer?.session ?? input.customer?.id ?? ""
             request =
                 isMixed
                 ? ""

@@ -52,8 +52,12 @@ public enum RecordFormat {
             record.input.agent.id.isEmpty
             ? "unknown" : JournalText.escape(record.input.agent.id, as: .name, limit: RecordField.agent.limit)
         let isMixed = record.repeats?.isMixed ?? false
+        if !isMixed, let customer = record.input.customer {
+            line += " for " + JournalText.escape(customer.id, as: .sentence, limit: RecordField.customer.limit)
+        }
         line += isMixed ? " -> several destinations" : destination(of: record)
         if record.isInbound { line += " inbound" }
+        if record.flow == nil { line += " asked" }
         line += " ("
         line += record.decision.allow ? "" : record.decision.reason.rawValue + ", "
         line += "stage " + record.input.stage.rawValue
@@ -106,7 +110,12 @@ public enum RecordFormat {
         if !record.policyRevision.isEmpty { sink.text(.policyRevision, record.policyRevision, as: .name) }
         sink.text(.stage, input.stage.rawValue, as: .name)
         if !input.agent.id.isEmpty { sink.text(.agent, input.agent.id, as: .name) }
+        if !isMixed, let customer = input.customer {
+            sink.text(.customer, customer.id, as: .sentence)
+            if let session = customer.session { sink.text(.session, session, as: .name) }
+        }
         if record.isInbound { sink.text(.direction, "inbound", as: .name) }
+        if record.flow == nil { sink.text(.direction, "asked", as: .name) }
         if !isMixed { visitDestination(record, &sink) }
         if isFull { visitDetail(record, &sink) }
         if let repeats = record.repeats {
@@ -122,7 +131,7 @@ public enum RecordFormat {
         let input = record.input
         if let host = input.host { sink.text(.host, host, as: .name) }
         if let source = input.hostSource { sink.text(.hostSource, source.rawValue, as: .name) }
-        sink.text(.address, input.address.description, as: .name)
+        if input.isAddressKnown { sink.text(.address, input.address.description, as: .name) }
         sink.number(.port, UInt64(input.port))
         sink.text(.transport, input.transport.description, as: .name)
         if let name = input.protocol?.name { sink.text(.protocol, name, as: .name) }
@@ -130,8 +139,10 @@ public enum RecordFormat {
 
     private static func visitDetail(_ record: DecisionRecord, _ sink: inout some RecordSink) {
         let input = record.input
-        sink.text(.sourceAddress, record.flow.source.description, as: .name)
-        sink.number(.sourcePort, UInt64(record.flow.sourcePort))
+        if let flow = record.flow {
+            sink.text(.sourceAddress, flow.source.description, as: .name)
+            sink.number(.sourcePort, UInt64(flow.sourcePort))
+        }
         if let facts = input.protocol {
             if let layers = facts.layers { sink.text(.protocolLayers, layers.joined(separator: ","), as: .name) }
             if let version = facts.version { sink.text(.protocolVersion, version, as: .name) }

@@ -85,6 +85,24 @@ public struct SessionIndex: ~Copyable {
         return .none
     }
 
+    /// The session that a cgroup itself is bound to; `.none` where there is none.
+    public func cgroupSession(ofExactly id: CgroupID) -> SessionNumber { cgroups[id] ?? .none }
+
+    /// The session that a socket is bound to within a scope; `.none` where there is none.
+    public func socketSession(of cookie: SocketCookie, _ scope: SessionScope) -> SessionNumber {
+        sockets[SocketKey(scope: scope, cookie: cookie)] ?? .none
+    }
+
+    /// The session that an address is leased to within a scope; `.none` where there is none.
+    public func sourceSession(of address: IPAddress, _ scope: SessionScope) -> SessionNumber {
+        sources[SourceKey(scope: scope, address: address)] ?? .none
+    }
+
+    /// Whether one of these ports is leased within a scope.
+    public func hasLease(of range: ClosedRange<UInt16>, _ scope: SessionScope) -> Bool {
+        ports[scope]?.overlap(range) ?? false
+    }
+
     /// The session of what a local socket sends.
     /// - Parameters:
     ///   - agent: the id of the socket's agent.
@@ -153,6 +171,10 @@ private struct PortLeases {
     mutating func remove(_ ports: ClosedRange<UInt16>, _ session: SessionNumber) {
         leases.removeAll { $0.session == session && $0.ports == ports }
         noteOverlap()
+    }
+
+    func overlap(_ ports: ClosedRange<UInt16>) -> Bool {
+        leases.contains { $0.ports.overlaps(ports) }
     }
 
     /// The one lease that holds a port.

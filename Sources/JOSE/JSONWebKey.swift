@@ -192,6 +192,12 @@ public struct JSONWebKeySet: Sendable {
         self.leftOut = leftOut
     }
 
+    /// Whether the keys are shared secrets; a set has one kind only.
+    public var isSecret: Bool { keys.first?.algorithm.isSymmetric ?? false }
+
+    /// The names of the keys, "" for one without.
+    public var names: [String] { keys.map { $0.id ?? "" } }
+
     /// The key that a token's header asks for: by its `kid`; without one the only key of the set.
     func find(_ id: String?) -> JSONWebKey? {
         guard let id else { return keys.count == 1 ? keys.first : nil }

@@ -16,6 +16,12 @@ public indirect enum StrictJSON: Hashable, Sendable {
         public let name: String
         /// Its value.
         public let value: StrictJSON
+
+        /// A member from its parts.
+        public init(name: String, value: StrictJSON) {
+            self.name = name
+            self.value = value
+        }
     }
 
     /// What is wrong with a text.
@@ -222,5 +228,34 @@ public indirect enum StrictJSON: Hashable, Sendable {
             position += 4
             return unit
         }
+    }
+}
+
+extension StrictJSON: CustomStringConvertible {
+    /// The value as JSON without blanks.
+    public var description: String {
+        switch self {
+        case .null: "null"
+        case .boolean(let value): value ? "true" : "false"
+        case .number(let text): text
+        case .string(let text): Self.quoted(text)
+        case .array(let elements): "[" + elements.map(\.description).joined(separator: ",") + "]"
+        case .object(let members):
+            "{" + members.map { Self.quoted($0.name) + ":" + $0.value.description }.joined(separator: ",") + "}"
+        }
+    }
+
+    private static func quoted(_ text: String) -> String {
+        var out = "\""
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\"", "\\": out += "\\" + String(scalar)
+            case _ where scalar.value < 0x20:
+                let digits = String(scalar.value, radix: 16)
+                out += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+            default: out.unicodeScalars.append(scalar)
+            }
+        }
+        return out + "\""
     }
 }

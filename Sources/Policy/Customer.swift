@@ -13,12 +13,12 @@ public final class Customer: Sendable {
     /// When the token expires, in nanoseconds since the Unix epoch.
     public let expires: UInt64?
     /// The configured claims of the token.
-    public let claims: CustomerClaims?
+    public let claims: InputObject?
 
     /// A customer from its parts; whoever makes it has verified the token.
     public init(
         id: String, issuer: String? = nil, session: String? = nil, expires: UInt64? = nil,
-        claims: CustomerClaims? = nil
+        claims: InputObject? = nil
     ) {
         self.id = id
         self.issuer = issuer
@@ -28,14 +28,14 @@ public final class Customer: Sendable {
     }
 }
 
-/// `input.customer.claims`.
-public final class CustomerClaims: Sendable {
-    /// The claims, an object.
+/// An object among the facts whose keys are not ours: `input.customer.claims`, `input.context`.
+public final class InputObject: Sendable {
+    /// The object.
     public let value: RegoValue
     /// The same as JSON, by which two of them are told apart.
     public let text: String
 
-    /// Claims from an object.
+    /// The facts of an object.
     public init(_ value: RegoValue) {
         self.value = value
         text = value.json

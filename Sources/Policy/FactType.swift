@@ -41,9 +41,9 @@ extension FactType<[String: String]> {
     }
 }
 
-extension FactType<CustomerClaims> {
-    static var claims: FactType {
-        FactType(name: "an object") { value in value.pairs.map { _ in CustomerClaims(value) } }
+extension FactType<InputObject> {
+    static var object: FactType {
+        FactType(name: "an object") { value in value.pairs.map { _ in InputObject(value) } }
     }
 }
 
@@ -124,7 +124,7 @@ extension InputFact {
         case .text(let text): .string(text)
         case .list(let texts): .array(texts.map { .string($0) })
         case .table(let table): RegoValue(table)
-        case .claims(let claims): claims.value
+        case .object(let object): object.value
         }
     }
 }

@@ -34,6 +34,7 @@ enum InputField: UInt8, CaseIterable {
     case customerSession
     case customerExpires
     case customerClaims
+    case context
 
     /// The keys that lead from `input` to the fact, outermost first.
     var keys: [String] { Self.keysByField[self] ?? [] }
@@ -52,7 +53,7 @@ enum InputField: UInt8, CaseIterable {
         case .cgroup: input.cgroup.map { .text($0) }
         case .host: input.host.map { .text($0) }
         case .hostSource: input.hostSource.map { .hostSource($0) }
-        case .address: .address(input.address)
+        case .address: input.isAddressKnown ? .address(input.address) : nil
         case .port: .number(UInt64(input.port))
         case .transport: .transport(input.transport)
         case .protocolName: input.protocol.map { .text($0.name) }
@@ -74,7 +75,8 @@ enum InputField: UInt8, CaseIterable {
         case .customerIssuer: input.customer?.issuer.map { .text($0) }
         case .customerSession: input.customer?.session.map { .text($0) }
         case .customerExpires: input.customer?.expires.map { .time($0) }
-        case .customerClaims: input.customer?.claims.map { .claims($0) }
+        case .customerClaims: input.customer?.claims.map { .object($0) }
+        case .context: input.context.map { .object($0) }
         }
     }
 }
@@ -129,7 +131,7 @@ enum InputFact {
     case text(String)
     case list([String])
     case table([String: String])
-    case claims(CustomerClaims)
+    case object(InputObject)
 
     /// Whether a policy cannot tell the two apart. Text is compared byte for byte: Swift's `==` on strings calls
     /// canonically equivalent texts equal, Rego does not.
@@ -151,7 +153,7 @@ enum InputFact {
                     guard let index = right.index(forKey: key) else { return false }
                     return right[index].key.hasSameBytes(as: key) && right[index].value.hasSameBytes(as: value)
                 }
-        case (.claims(let left), .claims(let right)): left === right || left.text.hasSameBytes(as: right.text)
+        case (.object(let left), .object(let right)): left === right || left.text.hasSameBytes(as: right.text)
         default: false
         }
     }
@@ -171,7 +173,7 @@ enum InputFact {
         case .table(let values):
             // A sum, so that the order of a dictionary does not matter; it wraps by design.
             values.reduce(0) { $0 &+ hash.mix(hash.bytes(of: $1.key) ^ hash.mix(hash.bytes(of: $1.value))) }
-        case .claims(let claims): hash.bytes(of: claims.text)
+        case .object(let object): hash.bytes(of: object.text)
         }
     }
 
@@ -182,7 +184,7 @@ enum InputFact {
         case .text(let value): value.utf8.count
         case .list(let values): values.reduce(0) { $0 + $1.utf8.count }
         case .table(let values): values.reduce(0) { $0 + $1.key.utf8.count + $1.value.utf8.count }
-        case .claims(let claims): claims.text.utf8.count
+        case .object(let object): object.text.utf8.count
         }
     }
 }

@@ -11,7 +11,7 @@ struct InputShape {
     let objects: [(key: StaticString, shape: InputShape)]
 
     static let root = InputShape(
-        facts: [("time", .time), ("stage", .stage)],
+        facts: [("time", .time), ("stage", .stage), ("context", .context)],
         objects: [
             ("agent", agent), ("destination", destination), ("protocol", protocolShape), ("request", request),
             ("question", InputShape(facts: [("name", .questionName), ("type", .questionType)], objects: [])),
@@ -80,7 +80,7 @@ extension InputFact {
         case .text(let text): object.set(key, text)
         case .list(let texts): object.set(key, texts)
         case .table(let table): object.set(key, table)
-        case .claims(let claims): object.set(key, claims.value)
+        case .object(let facts): object.set(key, facts.value)
         }
     }
 }

@@ -36,12 +36,16 @@ extension PolicyInput {
             selectors: [])
         self.init(
             time: try facts.required(.time, as: .time), stage: try facts.required(.stage, as: .stage), agent: agent,
-            address: try facts.required(.address, as: .address), port: try facts.required(.port, as: .port),
+            address: try facts.value(.address, as: .address) ?? Self.unknownAddress, port: try facts.required(.port, as: .port),
             transport: try facts.required(.transport, as: .transport))
         uid = try facts.value(.uid, as: .uid)
         cgroup = try facts.value(.cgroup, as: .text)
         host = try facts.value(.host, as: .text)
         hostSource = try facts.value(.hostSource, as: .hostSource)
+        // Where somebody asks beforehand a host may stand for it.
+        isAddressKnown = try facts.value(.address, as: .address) != nil
+        if host == nil { _ = try facts.required(.address, as: .address) }
+        context = try facts.value(.context, as: .object)
         if let name = try facts.value(.protocolName, as: .text) {
             var found = ProtocolFacts(name: name)
             found.version = try facts.value(.protocolVersion, as: .text)
@@ -76,7 +80,7 @@ extension PolicyInput {
                 id: id, issuer: try facts.value(.customerIssuer, as: .text),
                 session: try facts.value(.customerSession, as: .text),
                 expires: try facts.value(.customerExpires, as: .time),
-                claims: try facts.value(.customerClaims, as: .claims))
+                claims: try facts.value(.customerClaims, as: .object))
         } else {
             try facts.rejectOrphans(
                 [.customerIssuer, .customerSession, .customerExpires, .customerClaims], without: .customerID)

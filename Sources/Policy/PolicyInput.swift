@@ -53,6 +53,8 @@ public struct PolicyInput: Sendable {
     public var hostSource: HostSource?
     /// Where the flow goes.
     public var address: IPAddress
+    /// Whether `address` says anything: not where somebody asks beforehand and names a host.
+    public var isAddressKnown = true
     /// The destination port.
     public var port: UInt16
     /// TCP or UDP.
@@ -67,6 +69,11 @@ public struct PolicyInput: Sendable {
     public var database: DatabaseFacts?
     /// For whom the agent acts; nil where no session covers the flow.
     public var customer: Customer?
+    /// What an integration that asks beforehand adds.
+    public var context: InputObject?
+
+    /// What stands in for an address that is not known.
+    public static let unknownAddress = IPAddress(v6: 0, 0)
 
     /// The facts that every stage has; the rest is set afterwards.
     public init(

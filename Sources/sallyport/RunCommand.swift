@@ -29,6 +29,16 @@ struct RunCommand: ParsableCommand {
             "A path below /run that the command may see, such as /run/postgresql; can be repeated.", valueName: "PATH"))
     var expose: [String] = []
 
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "The token of the customer for whom the command acts, or - for a line of standard input. The command gets a "
+                + "cgroup of its own, and a session that ends with its last process.", valueName: "FILE"))
+    var customerToken: String?
+
+    @Option(name: .long, help: ArgumentHelp("The agent's token, where the configuration wants one.", valueName: "FILE"))
+    var agentToken: String?
+
     @Option(name: .long, help: ArgumentHelp("The configuration.", valueName: "FILE"))
     var config = Configuration.defaultPath
 
@@ -53,6 +63,9 @@ struct RunCommand: ParsableCommand {
                 "run: \(agent): no such agent in \(config) (\(known.isEmpty ? "none is listed there" : "it has \(known)"))"
             )
         }
+        guard agentToken == nil || customerToken != nil else {
+            throw CommandFailure.badInput("run: --agent-token without --customer-token (it opens a customer's session)")
+        }
         guard let user else {
             let caller = getenv("SUDO_USER").map { String(cString: $0) } ?? "root"
             throw CommandFailure.badInput(
@@ -70,16 +83,32 @@ struct RunCommand: ParsableCommand {
             cgroup: SystemdName.path(ofAgent: agent, in: configuration.slice), user: try TargetUser.named(user))
         confinement.hiddenDirectories = ["/etc/sallyport", configuration.policy.directory]
         confinement.exposedPaths = expose
+        confinement.controlDirectory = configuration.stateDirectory
 
         try enterCgroup(confinement.cgroup, slice: configuration.slice)
         try requireRules(configuration)
-        if !Self.isListening(configuration.control.socket) {
+        var environment = Self.environment
+        environment["SALLYPORT_SOCKET"] = configuration.control.socket
+        if let token = try readToken() {
+            environment["SALLYPORT_SESSION"] = try RunSession(
+                socket: configuration.control.socket, agent: agent, customerToken: token, agentToken: agentToken
+            ).open(program: try Self.ownPath())
+        } else if !Self.isListening(configuration.control.socket) {
             Console.complain(
                 "run: sallyportd does not answer on \(configuration.control.socket): whatever the command opens is refused "
                     + "meanwhile (systemctl start sallyportd)")
         }
         for remark in try confinement.apply() { Console.complain("run: \(remark)") }
-        try Confinement.execute(command, environment: confinement.user.environment(from: Self.environment))
+        try Confinement.execute(command, environment: confinement.user.environment(from: environment))
+    }
+
+    private func readToken() throws(ConfinementError) -> String? {
+        guard let customerToken else { return nil }
+        do {
+            return try TokenFile.read(customerToken)
+        } catch {
+            throw ConfinementError("--customer-token", "\(error)", "name a file with one token", exitStatus: 2)
+        }
     }
 
     /// In the cgroup that it will have, so that the rules are known to name this one and not one that is gone.
@@ -102,8 +131,12 @@ struct RunCommand: ParsableCommand {
     private func enterCgroup(_ cgroup: String, slice: String) throws(ConfinementError) {
         let hierarchy = try CgroupHierarchy.current()
         let current = try hierarchy.pathOfProcess()
-        if current == cgroup || current.hasPrefix(cgroup + "/") { return }
-        guard SystemdScope.isAvailable else { return try hierarchy.enter(cgroup) }
+        // A customer's command has a cgroup of its own.
+        let own =
+            customerToken == nil
+            ? cgroup : cgroup + "/session-" + String(UInt64.random(in: .min ... .max), radix: 36)
+        if current.hasPrefix(cgroup + "/") || current == own { return }
+        guard SystemdScope.isAvailable else { return try hierarchy.enter(own) }
         guard getenv(Self.scopeVariable) == nil else {
             throw ConfinementError(
                 "cannot confine the agent", "systemd put the process into \(current) and not below \(cgroup)",

@@ -1,5 +1,6 @@
 import Enforcement
 import Glibc
+import Sessions
 
 /// Reads the clocks.
 enum Clock {
@@ -13,5 +14,12 @@ enum Clock {
         var now = timespec()
         clock_gettime(clock, &now)
         return UInt64(now.tv_sec) * 1_000_000_000 + UInt64(now.tv_nsec)
+    }
+}
+
+extension Clock {
+    /// The clocks that sessions end by.
+    static func session() -> SessionTime {
+        SessionTime(wall: nanoseconds(CLOCK_REALTIME), boot: nanoseconds(CLOCK_BOOTTIME))
     }
 }

@@ -6,6 +6,7 @@ import Enforcement
 import Glibc
 import Identity
 import KernelRules
+import KeySets
 import Netlink
 import Policy
 import Synchronization
@@ -60,6 +61,8 @@ final class Daemon: Sendable {
     let heartbeat: Heartbeat
     let keeper: RulesKeeper
     let log: LogThread
+    let sessions: SessionKeeper
+    let asked: AskedRecords
     let startedAt = Clock.read()
     /// What is in force.
     var current: Current { shared.value.withLock { $0 } }
@@ -78,12 +81,15 @@ final class Daemon: Sendable {
         options.isEnabled = !configuration.log.discard
         let hierarchy = try? CgroupHierarchy.find()
         let log = LogThread(
-            options: options, ringCount: configuration.queues.count,
+            options: options, ringCount: configuration.queues.count + 1,
             processes: hierarchy.map { CgroupProcessFinder(root: $0.mountPoint) })
         let snapshots = SnapshotBox(DaemonSetup.snapshot(configuration, setup.agents, setup.engine))
         workers = (0..<configuration.queues.count).map { index in
             QueueWorker(index: index, configuration: configuration, snapshots: snapshots, ring: log.rings[index])
         }
+        sessions = try SessionKeeper(
+            configuration, setup.agents, mailboxes: workers.map(\.mailbox), log: log)
+        asked = AskedRecords(ring: log.rings[configuration.queues.count])
         heartbeat = Heartbeat(workers: workers, notifier: notifier)
         let state = Shared(
             Current(
@@ -118,6 +124,8 @@ final class Daemon: Sendable {
         Self.wait { await control.stop() }
         heartbeat.stop()
         keeper.stop()
+        sessions.stop()
+        sessions.keys.stop()
         for worker in workers { worker.stop() }
         log.event(.stopped, message: failure ?? "sallyportd was asked to end", fields: [:])
         for thread in threads.deciding { thread.join() }
@@ -151,6 +159,7 @@ final class Daemon: Sendable {
                 $0.configuration = configuration
                 $0.agents = agents
             }
+            sessions.reconfigure(configuration, agents)
             log.event(.configurationLoaded, message: "\(path): \(agents.agents.count) agents", fields: [:])
         } catch {
             for line in error.lines { log.event(.configurationRejected, message: line, fields: [:]) }
@@ -222,6 +231,9 @@ final class Daemon: Sendable {
         // Ready means that the rules hand packets over.
         while !heartbeat.hasBegun { usleep(1000) }
         threads.append(try start("rules") { keeper.run() })
+        let sessions = sessions
+        threads.append(try start("sessions") { sessions.run() })
+        threads.append(try start("keys", niceness: PlainThread.ordinary) { sessions.keys.run() })
         return (threads, logThread)
     }
 

@@ -17,9 +17,12 @@ struct DaemonDelegate: ControlDelegate {
 
     var decisions: DecisionFeed { daemon.log.feed }
 
+    var sessions: any SessionDelegate { SessionService(daemon: daemon) }
+
     var confinedPeers: ConfinedPeers {
         let configuration = daemon.current.configuration
-        var peers = ConfinedPeers(cgroups: [SystemdName.path(ofSlice: configuration.slice)], uids: [])
+        var peers = ConfinedPeers(
+            cgroups: [SystemdName.path(ofSlice: configuration.slice)], uids: [], operators: Self.operators)
         for selector in configuration.agents.flatMap(\.selectors) {
             switch selector {
             case .cgroup(let path): peers.cgroups.append(path)
@@ -30,6 +33,9 @@ struct DaemonDelegate: ControlDelegate {
         return peers
     }
 
+    /// The group whose members may ask everything.
+    private static let operators = getgrnam("sallyport").map { UInt32($0.pointee.gr_gid) }
+
     func status() async -> StatusReport {
         let current = daemon.current
         let now = Clock.read()
@@ -38,7 +44,7 @@ struct DaemonDelegate: ControlDelegate {
             version: SallyportVersion.current, pid: getpid(),
             startedAt: Timestamp.text(nanoseconds: daemon.startedAt.wall),
             uptimeSeconds: (now.monotonic - daemon.startedAt.monotonic) / 1_000_000_000, isEnforcing: isHealthy)
-        report.problems = [daemon.heartbeat.problem, rules.error].compactMap { $0 }
+        report.problems = [daemon.heartbeat.problem, rules.error].compactMap { $0 } + daemon.sessions.problems
         report.policy.revision = current.engine.revision
         report.policy.directory = current.configuration.policy.directory
         report.policy.loadedAt = Timestamp.text(nanoseconds: current.policyLoadedAt)
@@ -48,6 +54,7 @@ struct DaemonDelegate: ControlDelegate {
         report.rules.tamperings = rules.tamperings
         report.rules.error = rules.error
         report.agents = current.agents.agents.count
+        report.sessions = daemon.sessions.count
         report.log = daemon.log.counters
         report.flows.limit = UInt64(current.configuration.limits.flows)
         for worker in daemon.workers {

@@ -79,7 +79,7 @@ import Testing
     ) -> Customer {
         Customer(
             id: id, issuer: issuer, session: session, expires: expires,
-            claims: CustomerClaims(.object([(.string("tier"), .string(tier))])))
+            claims: InputObject(.object([(.string("tier"), .string(tier))])))
     }
 
     private let yes = PolicyDecision(allow: true, reason: .allowed)

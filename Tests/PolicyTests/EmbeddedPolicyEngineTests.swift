@@ -56,7 +56,7 @@ import Testing
     func missingCustomer() throws {
         let tiers = "allow if input.customer.claims.tier == \"premium\"\ndefault allow := false"
         #expect(try decide(tiers).reason == .noSession)
-        let premium = CustomerClaims(.object([(.string("tier"), .string("premium"))]))
+        let premium = InputObject(.object([(.string("tier"), .string("premium"))]))
         #expect(try decide(tiers, input { $0.customer = Customer(id: "acme", claims: premium) }).allow)
         #expect(try decide(tiers, input { $0.customer = Customer(id: "acme") }).reason == .policy)
         let told = "decision := {\"allow\": false, \"reason\": \"closed on Sundays\"} if not input.customer"

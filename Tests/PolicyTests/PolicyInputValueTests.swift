@@ -32,7 +32,7 @@ import Testing
         input.database = DatabaseFacts(user: "app", name: "orders")
         input.customer = Customer(
             id: "acme", issuer: "https://chat.example", session: "s1", expires: 1_767_226_200_000_000_000,
-            claims: CustomerClaims(.object([(.string("seats"), .number("5")), (.string("tier"), .string("premium"))])))
+            claims: InputObject(.object([(.string("seats"), .number("5")), (.string("tier"), .string("premium"))])))
         return input
     }
 

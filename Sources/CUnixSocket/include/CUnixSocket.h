@@ -8,6 +8,13 @@
 /// An eventfd(2), non-blocking and close-on-exec.
 int unix_event_descriptor(void);
 
+/// A timerfd(2) of a clock (CLOCK_BOOTTIME, CLOCK_REALTIME), non-blocking and close-on-exec.
+int unix_timer_descriptor(int clock);
+
+/// Has a timer go off at an absolute time of its clock in nanoseconds, 0 for never; one of CLOCK_REALTIME also where somebody
+/// sets the clock (its read then fails with ECANCELED).
+int unix_timer_set(int descriptor, uint64_t nanoseconds);
+
 /// Sends `length` bytes as a sealed memfd in the control message of an empty datagram on the connected socket
 /// `descriptor`: the form that journald's native protocol has for records larger than a datagram.
 int unix_send_sealed(int descriptor, const void *bytes, size_t length);

@@ -35,9 +35,13 @@ class Datagrams:
     def __init__(self, target):
         self.socket = socket.socket(socket.AF_INET6 if ":" in target.address else socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.settimeout(20)
+        self.prepare()
         self.socket.connect((target.address, target.port))
         self.send(quic.initial(quic.crypto(hello.handshake(target.name))))
         self.receive()
+
+    def prepare(self):
+        """What is to be done with the socket before it connects."""
 
     def send(self, data):
         self.socket.send(data)

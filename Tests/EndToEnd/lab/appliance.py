@@ -9,7 +9,7 @@ import socket
 
 from .namespaces import Actor
 from .waiting import PATIENCE, Deadline, TimedOut, until
-from . import streams, topology
+from . import customers, streams, topology
 
 UID_AGENT = 61002
 """The uid of the agent that is known by its uid."""
@@ -31,6 +31,7 @@ class Appliance:
         self.daemon, self.log = None, lab.root / "sallyportd.log"
         self.policy_directory = lab.root / "policies"
         shutil.copytree(policies, self.policy_directory)
+        self.issuer = customers.Issuer(lab.root / "issuer")
         self.config = pathlib.Path(CONFIG_DIRECTORY) / "sallyport.yaml"
         self.agent.command("mkdir", "-p", CONFIG_DIRECTORY, "/run/sallyport")
         self.configure()
@@ -51,6 +52,9 @@ class Appliance:
                 {"id": "source-bot", "source": ["198.18.6.0/24", "fd00:6::/64"]},
                 {"id": "run-bot"},
             ],
+            "customers": {"issuers": [{
+                "issuer": customers.ISSUER, "audience": customers.AUDIENCE, "keys": str(self.issuer.keys),
+                "input_claims": ["tier"]}]},
             "listen": [
                 {"agent": agent, "port": LISTENED, "transport": transport, "source": [
                     f"{topology.outside(topology.SERVER, 4)}/32", f"{topology.outside(topology.SERVER, 6)}/128"]}

@@ -9,6 +9,7 @@ import selectors
 import select
 import socket
 import struct
+import threading
 
 from .channel import Channel
 from .waiting import PATIENCE
@@ -160,16 +161,20 @@ class Resolver:
                     except (IndexError, OSError, struct.error):
                         pass  # no question that can be read
                     continue
-                connection, _ = tcp.accept()
-                connection.settimeout(PATIENCE)
-                try:
-                    stream = connection.makefile("rb")
-                    length = struct.unpack("!H", stream.read(2))[0]
-                    reply = answer(stream.read(length))
-                    connection.sendall(struct.pack("!H", len(reply)) + reply)
-                except (IndexError, OSError, struct.error):
-                    pass
-                connection.close()
+                threading.Thread(target=Resolver._converse, args=(tcp.accept()[0],), daemon=True).start()
+
+    @staticmethod
+    def _converse(connection):
+        """Answers on one connection, as long as it asks."""
+        connection.settimeout(PATIENCE)
+        stream = connection.makefile("rb")
+        try:
+            while True:
+                length = struct.unpack("!H", stream.read(2))[0]
+                reply = answer(stream.read(length))
+                connection.sendall(struct.pack("!H", len(reply)) + reply)
+        except (IndexError, OSError, struct.error):
+            connection.close()
 
     def close(self):
         """Stops it."""

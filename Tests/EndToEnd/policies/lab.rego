@@ -54,3 +54,21 @@ named if {
 	some suffix in data.lab.suffixes
 	endswith(input.destination.host, suffix)
 }
+
+# NAME.CUSTOMER.customers.test is that customer's alone.
+decision := {"allow": true, "rule": "lab.customer"} if {
+	input.stage in {"hello", "request", "resolve"}
+	owner == input.customer.id
+}
+
+decision := {"allow": false, "rule": "no_session", "reason": "a customer's destination, and no customer"} if {
+	input.stage in {"hello", "request", "resolve"}
+	owner
+	not input.customer
+}
+
+owner := parts[1] if {
+	parts := split(input.destination.host, ".")
+	count(parts) == 4
+	endswith(input.destination.host, ".customers.test")
+}
