@@ -96,7 +96,8 @@ let package = Package(
             settings: packetPathSettings),
 
         module(
-            "Sessions", ["Enforcement", "Identity", "JOSE", "Octets", "PacketHeaders", "Policy", "Rego", "Tokens", deque, heap]),
+            "Sessions",
+            ["Enforcement", "Identity", "JOSE", "Octets", "PacketHeaders", "Policy", "Rego", "Tokens", deque, heap]),
 
         // What touches the world.
         module("Netlink", ["CNetfilter", "Octets", "PacketHeaders", "Identity"]),
@@ -109,14 +110,17 @@ let package = Package(
             name: "PolicySources", dependencies: ["Policy", "Rego", yams],
             resources: [.embedInCode("input.schema.json")], swiftSettings: swiftSettings),
         module("DecisionLog", ["CivilCalendar", "CUnixSocket", "PacketHeaders", "Policy", "Identity"]),
-        module("Control", ["DecisionLog", "Identity", "JOSE", "PacketHeaders", "Policy", nioCore, nioPosix, nioHTTP1]),
+        module(
+            "Control",
+            ["CUnixSocket", "DecisionLog", "Identity", "JOSE", "PacketHeaders", "Policy", nioCore, nioPosix, nioHTTP1]),
         module("Confinement", ["CConfinement"]),
 
         .executableTarget(
             name: "sallyportd",
             dependencies: [
                 "Enforcement", "Netlink", "KernelRules", "PolicySources", "DecisionLog", "Control", "Configuration",
-                "Identity", "PacketHeaders", "Policy", "Octets", "CThreads", "CUnixSocket", "JOSE", "KeySets", "Sessions",
+                "Identity", "PacketHeaders", "Policy", "Octets", "CThreads", "CUnixSocket", "JOSE", "KeySets",
+                "Sessions",
                 "Tokens", "WireProtocols", argumentParser,
             ],
             swiftSettings: packetPathSettings),
@@ -153,6 +157,9 @@ let package = Package(
         tests("FlowInspection", ["Octets", "PacketHeaders", "WireProtocols", "Flow", "HeaderCompression"]),
         tests("Identity", ["PacketHeaders", "CAllocationCounter"]),
         tests("JOSE"),
+        tests("Tokens", ["JOSE"]),
+        tests("KeySets", ["JOSE", "Tokens"]),
+        tests("Sessions", ["Enforcement", "Identity", "JOSE", "PacketHeaders", "Policy", "Tokens"]),
 
         tests("Rego", ["CAllocationCounter"]),
         tests("Policy", ["Rego", "Identity", "PacketHeaders", "CAllocationCounter"]),
@@ -160,12 +167,12 @@ let package = Package(
             "Enforcement",
             ["Policy", "Rego", "PacketHeaders", "CAllocationCounter", "QUICPacketBuilding", "WireProtocols"]),
         tests("Netlink", ["PacketHeaders", "Identity", "CNetfilter", "CAllocationCounter", "NetworkLab"]),
-        tests("Configuration", ["Identity", "PacketHeaders"]),
+        tests("Configuration", ["Identity", "JOSE", "PacketHeaders", "Tokens"]),
         tests("KernelRules", ["Netlink", "PacketHeaders", "NetworkLab"]),
         tests("PolicySources", ["Policy", "Rego", "Identity", "PacketHeaders"]),
         tests("DecisionLog", ["Identity", "PacketHeaders", "Policy"]),
         tests("sallyport", [argumentParser, "Control", "DecisionLog", "Identity", "PacketHeaders", "Policy"]),
-        tests("Control", ["DecisionLog", "Identity", "PacketHeaders", "Policy"]),
+        tests("Control", ["JOSE", "DecisionLog", "Identity", "PacketHeaders", "Policy"]),
         tests("Confinement", ["confinement-launcher", "confinement-probe"]),
     ],
     cxxLanguageStandard: .cxx17

@@ -7,6 +7,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -23,6 +24,21 @@ int unix_timer_set(int descriptor, uint64_t nanoseconds) {
     struct itimerspec when = {.it_value = {.tv_sec = (time_t)(nanoseconds / 1000000000), .tv_nsec = (long)(nanoseconds % 1000000000)}};
     // Timers of other clocks cannot be cancelled and ignore the second flag.
     return timerfd_settime(descriptor, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &when, NULL);
+}
+
+int unix_pidfd_open(int pid) {
+    return (int)syscall(SYS_pidfd_open, pid, 0);
+}
+
+int unix_socket_cookie(int pidfd, int number, uint64_t *cookie) {
+    int descriptor = (int)syscall(SYS_pidfd_getfd, pidfd, number, 0);
+    if (descriptor < 0) return -1;
+    socklen_t length = sizeof *cookie;
+    int status = getsockopt(descriptor, SOL_SOCKET, SO_COOKIE, cookie, &length);
+    int error = errno;
+    close(descriptor);
+    errno = error;
+    return status;
 }
 
 static int send_descriptor(int descriptor, int passed) {

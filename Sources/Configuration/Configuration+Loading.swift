@@ -73,7 +73,8 @@ extension Configuration {
 
     private mutating func read(_ root: YAMLReader, host: Host) {
         let values = root.mapping([
-            "slice", "agents", "customers", "agent_tokens", "listen", "resolvers", "queues", "mark", "policy", "limits", "log",
+            "slice", "agents", "customers", "agent_tokens", "listen", "resolvers", "queues", "mark", "policy", "limits",
+            "log",
             "control", "deny",
         ])
         if let reader = values["slice"], let name = reader.text("the name of a systemd slice") {

@@ -92,7 +92,9 @@ enum CustomersReader {
         case (let keys?, nil):
             guard let text = keys.text("a path or an https: address") else { return nil }
             guard !text.hasPrefix("/") else {
-                for reader in onlyForServers { reader.report("goes with keys behind an https: address only (remove it)") }
+                for reader in onlyForServers {
+                    reader.report("goes with keys behind an https: address only (remove it)")
+                }
                 return keys.path().map { .file($0) }
             }
             let isAddress = text.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F } && text.utf8.count <= 2048

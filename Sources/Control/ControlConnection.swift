@@ -1,3 +1,4 @@
+import CUnixSocket
 import DecisionLog
 import Glibc
 import NIOCore
@@ -14,7 +15,11 @@ final class ControlConnection: ChannelInboundHandler {
     private let timeout: TimeAmount
     private var deadline: Scheduled<Void>?
     private var task: Task<Void, Never>?
-    private var isCounted = false
+    /// Who the kernel says is at the other end; nil until it was asked.
+    private var peer: Result<ControlCaller, PeerRefusal>?
+    private var process: PeerProcess?
+    /// Under what the connection is counted; nil where it is one too many.
+    private var place: ConnectionPlace?
     private var head: HTTPRequestHead?
     private var body: [UInt8] = []
 
@@ -27,15 +32,19 @@ final class ControlConnection: ChannelInboundHandler {
     func channelActive(context: ChannelHandlerContext) {
         let channel = context.channel
         deadline = context.eventLoop.scheduleTask(in: timeout) { channel.close(promise: nil) }
-        isCounted = live.enter()
+        Peer.of(channel).assumeIsolated().whenSuccess { [self] peer in
+            process = peer.process
+            self.peer = responder.identify(peer.credentials, pidfd: peer.process?.kernelPidfd)
+            place = live.enter(self.peer)
+        }
         context.fireChannelActive()
     }
 
     func channelInactive(context: ChannelHandlerContext) {
         deadline?.cancel()
         task?.cancel()
-        if isCounted { live.leave() }
-        isCounted = false
+        if let place { live.leave(place) }
+        place = nil
         context.fireChannelInactive()
     }
 
@@ -61,14 +70,13 @@ final class ControlConnection: ChannelInboundHandler {
 
     private func begin(_ head: HTTPRequestHead, _ channel: any Channel) {
         let writer = ResponseWriter(channel: channel, timeout: timeout)
-        let isAdmitted = isCounted
-        let request = ControlRequest(method: head.method.rawValue, target: head.uri, body: body)
+        let isAdmitted = place != nil
+        let peer = peer ?? .failure(.unknown("the kernel does not say who it is"))
+        let request = ControlRequest(method: head.method.rawValue, target: head.uri, body: body, process: process)
         task = live.start { [responder] in
             // An error here is the peer being gone.
             if isAdmitted {
-                let peer = await Peer.of(channel)
-                try? await responder.answer(request, peer: peer.credentials, pidfd: peer.pidfd, to: writer)
-                peer.close()
+                try? await responder.answer(request, peer: peer, to: writer)
             } else {
                 try? await writer.write(
                     ProblemDocument(
@@ -84,12 +92,59 @@ struct ControlRequest: Sendable {
     let method: String
     let target: String
     let body: [UInt8]
+    /// The process that asks.
+    let process: PeerProcess?
 }
 
-/// The connections that there are: how many, and the tasks that answer them.
+/// The process at the other end, whichever pid it has.
+final class PeerProcess: Sendable {
+    /// A pidfd.
+    let descriptor: Int32
+    private let isOfConnection: Bool
+
+    /// The pidfd that the kernel gave for the connection (6.5), or one of the pid that it named.
+    init(kernelPidfd: Int32) {
+        descriptor = kernelPidfd
+        isOfConnection = true
+    }
+
+    init?(pid: Int32) {
+        descriptor = pid > 0 ? unix_pidfd_open(pid) : -1
+        isOfConnection = false
+        guard descriptor >= 0 else { return nil }
+    }
+
+    deinit { if descriptor >= 0 { close(descriptor) } }
+
+    /// The pidfd, where it names the process that connected for certain.
+    var kernelPidfd: Int32? { isOfConnection ? descriptor : nil }
+
+    /// The cookie of one of its sockets, by its number in that process.
+    func cookie(ofSocket number: Int32) throws(ProblemDocument) -> UInt64 {
+        var cookie: UInt64 = 0
+        guard unix_socket_cookie(descriptor, number, &cookie) == 0 else {
+            throw RequestBody.problem("fd is no socket of the caller's: \(String(cString: strerror(errno)))")
+        }
+        return cookie
+    }
+}
+
+/// Under what a connection is counted.
+enum ConnectionPlace: Hashable {
+    /// Operators, who keep half of all places to themselves.
+    case operators
+    /// The processes of one confined cgroup.
+    case cgroup(String)
+    /// Whoever may ask for nothing but the health.
+    case others
+}
+
+/// The connections that there are: how many, and the tasks that answer them. No agent can take the places of operators, or
+/// of other agents.
 final class LiveConnections: Sendable {
     private struct State {
-        var count = 0
+        var counts: [ConnectionPlace: Int] = [:]
+        var guests = 0
         var tasks: [Int: Task<Void, Never>] = [:]
         var lastTask = 0
     }
@@ -101,17 +156,33 @@ final class LiveConnections: Sendable {
         self.limit = limit
     }
 
-    /// Counts one more; false where there are too many, and then it is not counted.
-    func enter() -> Bool {
-        state.withLock { state in
-            guard state.count < limit else { return false }
-            state.count += 1
-            return true
+    /// Counts one more; nil where there are too many, and then it is not counted.
+    func enter(_ peer: Result<ControlCaller, PeerRefusal>?) -> ConnectionPlace? {
+        let place: ConnectionPlace =
+            switch peer {
+            case .success(.operator): .operators
+            case .success(.confined(let cgroup, _)): .cgroup(cgroup)
+            case .failure, nil: .others
+            }
+        let half = max(1, limit / 2)
+        return state.withLock { state in
+            let count = state.counts[place, default: 0]
+            guard count < (place == .operators ? half : max(1, limit / 8)) else { return nil }
+            if place != .operators {
+                guard state.guests < half else { return nil }
+                state.guests += 1
+            }
+            state.counts[place] = count + 1
+            return place
         }
     }
 
-    func leave() {
-        state.withLock { $0.count -= 1 }
+    func leave(_ place: ConnectionPlace) {
+        state.withLock { state in
+            if place != .operators { state.guests -= 1 }
+            let count = state.counts[place, default: 0]
+            state.counts[place] = count > 1 ? count - 1 : nil
+        }
     }
 
     /// Starts a task that `drain` waits for.
@@ -139,22 +210,27 @@ final class LiveConnections: Sendable {
 }
 
 /// What the kernel says of the other end.
-private struct Peer {
+private struct Peer: Sendable {
     let credentials: PeerCredentials?
-    let pidfd: Int32?
+    let process: PeerProcess?
 
-    static func of(_ channel: any Channel) async -> Peer {
-        guard let options = channel as? any SocketOptionProvider else { return Peer(credentials: nil, pidfd: nil) }
+    /// Asks the kernel; on the channel's event loop the answer is there at once.
+    static func of(_ channel: any Channel) -> EventLoopFuture<Peer> {
+        guard let options = channel as? any SocketOptionProvider else {
+            return channel.eventLoop.makeSucceededFuture(Peer(credentials: nil, process: nil))
+        }
         // `struct ucred` (unix(7)) is three 32-bit numbers, as PeerCredentials is.
         let credentials: EventLoopFuture<PeerCredentials> = options.unsafeGetSocketOption(
             level: .socket, name: NIOBSDSocket.Option(rawValue: SO_PEERCRED))
         let pidfd: EventLoopFuture<Int32> = options.unsafeGetSocketOption(
             level: .socket, name: NIOBSDSocket.Option(rawValue: SO_PEERPIDFD))
-        return Peer(credentials: try? await credentials.get(), pidfd: try? await pidfd.get())
-    }
-
-    func close() {
-        if let pidfd { _ = Glibc.close(pidfd) }
+        return credentials.map { Optional($0) }.recover { _ in nil }
+            .and(pidfd.map { Optional($0) }.recover { _ in nil })
+            .map { credentials, pidfd in
+                let process =
+                    pidfd.map { PeerProcess(kernelPidfd: $0) } ?? credentials.flatMap { PeerProcess(pid: $0.pid) }
+                return Peer(credentials: credentials, process: process)
+            }
     }
 }
 

@@ -14,25 +14,29 @@ struct ControlResponder: Sendable {
 
     /// - Throws: what NIO throws once the peer is gone.
     func answer(
-        _ request: ControlRequest, peer: PeerCredentials?, pidfd: Int32?, to writer: ResponseWriter
+        _ request: ControlRequest, peer: Result<ControlCaller, PeerRefusal>, to writer: ResponseWriter
     ) async throws {
         do {
             let route = try ControlRoute(method: request.method, target: request.target)
             guard route != .health else { return try await health(writer) }
-            let caller = try admit(peer, pidfd)
+            let caller: ControlCaller
+            switch peer {
+            case .success(let known): caller = known
+            case .failure(let refusal): throw Self.refusal(refusal.detail)
+            }
             if case .confined(let cgroup, _) = caller, !route.isForAgents {
                 throw Self.refusal("the caller is confined: its cgroup is \(cgroup)")
             }
-            try await answer(route, request.body, caller, writer)
+            try await answer(route, request, caller, writer)
         } catch let problem as ProblemDocument {
             try await writer.write(problem)
         }
     }
 
     private func answer(
-        _ route: ControlRoute, _ body: [UInt8], _ caller: ControlCaller, _ writer: ResponseWriter
+        _ route: ControlRoute, _ request: ControlRequest, _ caller: ControlCaller, _ writer: ResponseWriter
     ) async throws {
-        let sessions = delegate.sessions
+        let (sessions, body) = (delegate.sessions, request.body)
         switch route {
         case .health: try await health(writer)
         case .status: try await writer.write(await delegate.status(), status: .ok)
@@ -46,8 +50,8 @@ struct ControlResponder: Sendable {
             try await writer.write(
                 try await sessions.open(try OpenSessionRequest(RequestBody(body)), caller), status: .created)
         case .bindSocket(let id):
-            let request = try BindSocketRequest(RequestBody(body))
-            try await writer.write(try await sessions.bind(request.cookie, to: id, caller), status: .ok)
+            let cookie = try BindSocketRequest(RequestBody(body)).cookie(of: request.process)
+            try await writer.write(try await sessions.bind(cookie, to: id, caller), status: .ok)
         case .renewSession(let id):
             let request = try RenewSessionRequest(RequestBody(body))
             try await writer.write(try await sessions.renew(id, token: request.customerToken, caller), status: .ok)
@@ -65,19 +69,21 @@ struct ControlResponder: Sendable {
             ["status": isHealthy ? "ok" : "failing"], status: isHealthy ? .ok : .serviceUnavailable)
     }
 
-    private func admit(_ peer: PeerCredentials?, _ pidfd: Int32?) throws(ProblemDocument) -> ControlCaller {
+    /// Says who a peer is.
+    func identify(_ peer: PeerCredentials?, pidfd: Int32?) -> Result<ControlCaller, PeerRefusal> {
         do throws(PeerRefusal) {
             guard let peer else { throw .unknown("the kernel does not say who it is") }
-            return try check.identify(peer, pidfd: pidfd, by: delegate.confinedPeers)
+            return .success(try check.identify(peer, pidfd: pidfd, by: delegate.confinedPeers))
         } catch {
-            throw Self.refusal(error.detail)
+            return .failure(error)
         }
     }
 
     private static func refusal(_ why: String) -> ProblemDocument {
         ProblemDocument(
             status: 403, title: "Not for this caller",
-            detail: why + "; ask as root or in the group sallyport, from outside every confined cgroup and in the host's own "
+            detail: why
+                + "; ask as root or in the group sallyport, from outside every confined cgroup and in the host's own "
                 + "namespaces")
     }
 

@@ -3,12 +3,13 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 
-/// Answers on the control socket. One request a connection; a peer that is confined is told so and gets `GET /health` only.
+/// Answers on the control socket, one request a connection. Operators may ask everything, an agent about its own sessions,
+/// everybody else `GET /health` only.
 public final class ControlServer: Sendable {
     /// The bounds of what peers may use.
     public struct Limits: Sendable {
-        /// Connections at once; further ones are told to come back.
-        public var connections = 64
+        /// Connections at once; further ones are told to come back. Half are operators', an eighth at most are of one cgroup.
+        public var connections = 256
         /// How long a peer may take to send its request, and to take each part of the answer.
         public var timeout: Duration = .seconds(10)
 

@@ -170,13 +170,30 @@ public enum BindingRequest: Hashable, Sendable {
 }
 
 /// The body of `POST /v1/sessions/{id}/sockets`.
-struct BindSocketRequest {
-    let cookie: UInt64
+enum BindSocketRequest {
+    /// By its SO_COOKIE.
+    case cookie(UInt64)
+    /// By the caller's own descriptor, for those who cannot ask for the cookie.
+    case descriptor(Int32)
 
     init(_ body: RequestBody) throws(ProblemDocument) {
-        try body.only("cookie")
-        guard let cookie = try body.number("cookie") else { throw RequestBody.problem("cookie is missing") }
-        self.cookie = cookie
+        try body.only("cookie", "fd")
+        switch (try body.number("cookie"), try body.number("fd")) {
+        case (let cookie?, nil): self = .cookie(cookie)
+        case (nil, let number?):
+            guard let number = Int32(exactly: number) else { throw RequestBody.problem("fd is no descriptor") }
+            self = .descriptor(number)
+        default: throw RequestBody.problem("one of cookie and fd says which socket it is")
+        }
+    }
+
+    func cookie(of process: PeerProcess?) throws(ProblemDocument) -> UInt64 {
+        switch self {
+        case .cookie(let cookie): return cookie
+        case .descriptor(let number):
+            guard let process else { throw RequestBody.problem("fd: the caller's process is not known") }
+            return try process.cookie(ofSocket: number)
+        }
     }
 }
 

@@ -30,9 +30,11 @@ extension EnforcementEngine where Resolver: ~Copyable {
             let isRefused =
                 !isCurrent(slot, clock: arrival.clock, effects: &effects) || flows[slot].phase == .refused
             // A question or a new connection is its sender's, whoever sent from these addresses and ports before. So is a
-            // datagram where another's was refused.
-            let opens = isRefused || flows[slot].isToResolver || QUICLongHeader.isLong(payload)
-            let isSame = !opens || arrival.facts.hook != .output || isSameSender(slot, arrival)
+            // datagram where another's was refused; and every one where customers are to be told apart, since two workers
+            // may share a port.
+            let isAsked =
+                isRefused || flows[slot].isToResolver || QUICLongHeader.isLong(payload) || !sessions.index.isEmpty
+            let isSame = !isAsked || arrival.facts.hook != .output || isSameSender(slot, arrival)
             if isRefused, isSame {
                 flows.move(slot, to: .decided)
                 effects.accept(arrival.facts.reference, mark: .refused)

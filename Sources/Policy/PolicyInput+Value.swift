@@ -36,7 +36,8 @@ extension PolicyInput {
             selectors: [])
         self.init(
             time: try facts.required(.time, as: .time), stage: try facts.required(.stage, as: .stage), agent: agent,
-            address: try facts.value(.address, as: .address) ?? Self.unknownAddress, port: try facts.required(.port, as: .port),
+            address: try facts.value(.address, as: .address) ?? Self.unknownAddress,
+            port: try facts.required(.port, as: .port),
             transport: try facts.required(.transport, as: .transport))
         uid = try facts.value(.uid, as: .uid)
         cgroup = try facts.value(.cgroup, as: .text)

@@ -141,7 +141,8 @@ public struct SessionJournal: ~Copyable {
 
     private static func failure(_ path: String, _ what: String) -> SessionJournalError {
         SessionJournalError(
-            description: "\(path): \(what): \(String(cString: strerror(errno))) (sessions could not outlive a restart: make "
+            description:
+                "\(path): \(what): \(String(cString: strerror(errno))) (sessions could not outlive a restart: make "
                 + "room, or correct the rights of the directory)")
     }
 }
@@ -183,7 +184,8 @@ extension SessionRegistry {
                 line = try SessionLine(bytes: text)
             } catch {
                 throw SessionJournalError(
-                    description: "\(path):\(number): no line of this journal: remove the file (its sessions must be opened "
+                    description:
+                        "\(path):\(number): no line of this journal: remove the file (its sessions must be opened "
                         + "again)")
             }
             if number == 1 {

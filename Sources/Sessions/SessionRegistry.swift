@@ -287,7 +287,8 @@ public struct SessionRegistry: ~Copyable {
         _ path: String, _ agent: String, _ caller: SessionCaller, _ table: AgentTable
     ) throws(SessionError) {
         let parts = path.split(separator: "/", omittingEmptySubsequences: false)
-        guard path.utf8.first == UInt8(ascii: "/"), parts.dropFirst().allSatisfy({ !$0.isEmpty && $0 != "." && $0 != ".." })
+        guard path.utf8.first == UInt8(ascii: "/"),
+            parts.dropFirst().allSatisfy({ !$0.isEmpty && $0 != "." && $0 != ".." })
         else { throw .invalid("a cgroup's path begins with / at the root of the hierarchy, as in /proc/PID/cgroup") }
         let parent = parts.dropLast().joined(separator: "/")
         guard let index = table.index(of: agent), table.agent(ofCgroup: path) == .agent(index) else {

@@ -70,10 +70,13 @@ public struct TokenVerifier: Sendable {
     }
 
     /// Checks the registered claims. Returns `exp`.
-    private static func check(_ claims: StrictJSON, of issuer: TokenIssuer, now: UInt64) throws(TokenFailure) -> UInt64 {
-        guard try audiences(claims).contains(where: { given in
-            issuer.audiences.contains { $0.sameBytes(as: given) }
-        }) else { throw .audience }
+    private static func check(_ claims: StrictJSON, of issuer: TokenIssuer, now: UInt64) throws(TokenFailure) -> UInt64
+    {
+        guard
+            try audiences(claims).contains(where: { given in
+                issuer.audiences.contains { $0.sameBytes(as: given) }
+            })
+        else { throw .audience }
         let leeway = UInt64(issuer.leewaySeconds) * second
         guard let expires = try time(claims, "exp") else { throw .missing("exp") }
         guard now < expires &+ leeway else { throw .expired(seconds: (now - expires) / second) }

@@ -95,10 +95,15 @@ struct ExplainedInput: Encodable {
         let cgroup: String?
     }
 
+    struct Customer: Encodable {
+        let id: String
+        let session: String?
+    }
+
     struct Destination: Encodable {
         let host: String?
         let hostSource: String?
-        let address: String
+        let address: String?
         let port: UInt16?
         let transport: String?
     }
@@ -130,6 +135,7 @@ struct ExplainedInput: Encodable {
     let time: String?
     let stage: String?
     let agent: Agent?
+    let customer: Customer?
     let destination: Destination?
     let `protocol`: ProtocolFacts?
     let request: Request?
@@ -144,10 +150,11 @@ struct ExplainedInput: Encodable {
             let process = Process(uid: entry[.uid].flatMap { UInt32($0) }, cgroup: entry[.cgroup])
             return Agent(id: id, process: isKnown ? process : nil)
         }
-        destination = entry[.address].map { address in
+        customer = entry[.customer].map { Customer(id: $0, session: entry[.session]) }
+        destination = entry[.port].map { port in
             Destination(
-                host: entry[.host], hostSource: entry[.hostSource], address: address,
-                port: entry[.port].flatMap { UInt16($0) }, transport: entry[.transport])
+                host: entry[.host], hostSource: entry[.hostSource], address: entry[.address], port: UInt16(port),
+                transport: entry[.transport])
         }
         `protocol` = entry[.protocol].map { name in
             ProtocolFacts(

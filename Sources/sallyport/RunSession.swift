@@ -14,7 +14,8 @@ struct RunSession {
     /// Opens the session for this process's own cgroup. Returns its id.
     func open(program: String) throws(ConfinementError) -> String {
         var words = [
-            program, "session", "open", "--socket", socket, "--agent", agent, "--cgroup", "self", "--customer-token", "-",
+            program, "session", "open", "--socket", socket, "--agent", agent, "--cgroup", "self", "--customer-token",
+            "-",
         ]
         if let agentToken { words += ["--agent-token", agentToken] }
         let (status, output) = try run(words, input: Array((customerToken + "\n").utf8))

@@ -20,7 +20,8 @@ struct SallyportCommand: ParsableCommand {
             """,
         version: "sallyport " + SallyportVersion.current,
         subcommands: [
-            RunCommand.self, SessionCommand.self, StatusCommand.self, AgentsCommand.self, FlowsCommand.self, DecisionsCommand.self,
+            RunCommand.self, SessionCommand.self, StatusCommand.self, AgentsCommand.self, FlowsCommand.self,
+            DecisionsCommand.self,
             ExplainCommand.self, RulesCommand.self, PolicyCommand.self, InspectCommand.self,
             ReplayCommand.self,
         ])

@@ -68,7 +68,8 @@ struct SessionCommand: ParsableCommand {
             if let cookie { found.append(.socket(cookie)) }
             if let ports {
                 guard let range = BindingRequest.ports(ports) else {
-                    throw CommandFailure.badInput("session open: --ports \(ports): no range of ports (such as 40000-40099)")
+                    throw CommandFailure.badInput(
+                        "session open: --ports \(ports): no range of ports (such as 40000-40099)")
                 }
                 found.append(.ports(range))
             }
@@ -157,7 +158,8 @@ enum TokenFile {
     static func read(_ name: String) throws -> String {
         let descriptor = name == "-" ? STDIN_FILENO : open(name, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else {
-            throw CommandFailure.badInput("\(name): cannot be opened: \(String(cString: strerror(errno)))")
+            throw CommandFailure.badInput(
+                "\(name): cannot be opened: \(String(cString: strerror(errno))) (name a file with one token)")
         }
         defer { if descriptor != STDIN_FILENO { close(descriptor) } }
         var bytes: [UInt8] = []
@@ -167,15 +169,18 @@ enum TokenFile {
             let count = Glibc.read(descriptor, &byte, 1)
             if count < 0, errno == EINTR { continue }
             guard count >= 0 else {
-                throw CommandFailure.badInput("\(name): cannot be read: \(String(cString: strerror(errno)))")
+                throw CommandFailure.badInput(
+                    "\(name): cannot be read: \(String(cString: strerror(errno))) (name a file with one token)")
             }
             if count == 0 || byte == 0x0A { break }
             bytes.append(byte)
         }
-        guard bytes.count <= limit else { throw CommandFailure.badInput("\(name): longer than \(limit) bytes: no token") }
+        guard bytes.count <= limit else {
+            throw CommandFailure.badInput("\(name): longer than \(limit) bytes (name a file with one token)")
+        }
         let blanks: Set<UInt8> = [0x20, 0x09, 0x0D]
         let text = bytes.drop { blanks.contains($0) }.reversed().drop { blanks.contains($0) }.reversed()
-        guard !text.isEmpty else { throw CommandFailure.badInput("\(name): empty: no token") }
+        guard !text.isEmpty else { throw CommandFailure.badInput("\(name): empty (name a file with one token)") }
         return String(decoding: Array(text), as: UTF8.self)
     }
 

@@ -30,7 +30,8 @@ struct StatusCommand: ParsableCommand {
         if let error = status.policy.error { add("", error, .red) }
         add("rules", rules(status.rules), status.rules.isInPlace == false ? .red : .plain)
         if let error = status.rules.error { add("", error, .red) }
-        add("agents", "\(status.agents), \(status.sessions) open sessions")
+        add("agents", "\(status.agents)")
+        add("sessions", "\(status.sessions) open")
         add("flows", flows(status.flows))
         let log = status.log
         add(

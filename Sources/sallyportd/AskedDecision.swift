@@ -85,7 +85,9 @@ private struct AskedDestination {
         }
         let parts = request.url.split(separator: "#", maxSplits: 1, omittingEmptySubsequences: false)[0]
         let words = parts.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
-        guard words.count == 2, words[1].hasPrefix("//") else { throw problem("no scheme: such as https://api.example.com/v1") }
+        guard words.count == 2, words[1].hasPrefix("//") else {
+            throw problem("no scheme: such as https://api.example.com/v1")
+        }
         switch words[0].lowercased() {
         case "https", "wss": isEncrypted = true
         case "http", "ws": isEncrypted = false
@@ -138,7 +140,8 @@ private struct AskedDestination {
             let place = Authority(host: authority.host, port: isUsual ? nil : port)
             input.request = RequestFacts(
                 method: method ?? "GET", path: path, query: query,
-                url: "\(isEncrypted ? "https" : "http")://\(place)\(path)" + (query.map { "?\($0)" } ?? ""), headers: [:])
+                url: "\(isEncrypted ? "https" : "http")://\(place)\(path)" + (query.map { "?\($0)" } ?? ""),
+                headers: [:])
         }
         return input
     }

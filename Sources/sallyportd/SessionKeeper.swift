@@ -126,7 +126,9 @@ final class SessionKeeper: Sendable {
 
     /// One of them.
     func find(_ id: String, _ caller: SessionCaller) throws(SessionRefusal) -> OpenSession {
-        try change { (state) throws(SessionError) in (try state.registry.session(id, for: caller), []) } remember: { _, _ in
+        try change { (state) throws(SessionError) in
+            (try state.registry.session(id, for: caller), [])
+        } remember: { _, _ in
         }
     }
 
@@ -218,7 +220,8 @@ final class SessionKeeper: Sendable {
         guard let missed = refusals.take(agent ?? "") else { return }
         log.event(
             .sessionRefused,
-            message: "refused \(agent ?? "an operator"): \(text)" + (missed > 0 ? ", and \(missed) requests before" : ""),
+            message: "refused \(agent ?? "an operator"): \(text)"
+                + (missed > 0 ? ", and \(missed) requests before" : ""),
             fields: fields)
     }
 

@@ -70,7 +70,8 @@ struct SessionService: SessionDelegate {
         guard case .confined(let path, let uid) = caller else { return .operator }
         let agents = keeper.current.agents
         switch agents.identify(cgroup: path, uid: uid) {
-        case .agent(let index): return .agent(agents[index].id, cgroup: keeper.hierarchy.identifier(of: path), path: path)
+        case .agent(let index):
+            return .agent(agents[index].id, cgroup: keeper.hierarchy.identifier(of: path), path: path)
         case .nobody(let reason):
             throw ProblemDocument(
                 status: 403, title: "Not for this caller",
@@ -88,7 +89,8 @@ struct SessionService: SessionDelegate {
             throw ProblemDocument(status: 403, title: "Not for this caller", detail: text)
         case .operator:
             guard let named else {
-                throw ProblemDocument(status: 400, title: "Bad request", detail: "agent is missing: whose flows is it about?")
+                throw ProblemDocument(
+                    status: 400, title: "Bad request", detail: "agent is missing: whose flows is it about?")
             }
             return named
         }
@@ -179,7 +181,8 @@ struct SessionService: SessionDelegate {
         }
     }
 
-    private func problem(_ refusal: SessionRefusal, _ caller: SessionCaller, customer: String? = nil) -> ProblemDocument {
+    private func problem(_ refusal: SessionRefusal, _ caller: SessionCaller, customer: String? = nil) -> ProblemDocument
+    {
         switch refusal {
         case .unsaved(let text): return ProblemDocument(status: 503, title: "Not remembered", detail: text)
         case .refused(let error):

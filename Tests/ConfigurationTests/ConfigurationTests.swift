@@ -111,7 +111,7 @@ let testHost = Host(uid: { ["bot": 1001, "root": 0][$0] }, processorCount: 8)
             (
                 "agents: []\nfrobnicate: 1",
                 [
-                    "2: frobnicate: unknown key (known keys: slice, agents, listen, resolvers, queues, mark, policy, limits, "
+                    "2: frobnicate: unknown key (known keys: slice, agents, customers, agent_tokens, listen, resolvers, queues, mark, policy, limits, "
                         + "log, control, deny)"
                 ]
             ),

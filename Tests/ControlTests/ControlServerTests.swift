@@ -147,23 +147,6 @@ struct ControlServerTests {
         }
     }
 
-    private func withServer(
-        _ daemon: FakeDaemon = FakeDaemon(), limits: ControlServer.Limits = ControlServer.Limits(),
-        _ body: (ControlClient, FakeDaemon, String) async throws -> Void
-    ) async throws {
-        let directory = try TemporaryDirectory()
-        let path = directory.path + "/socket"
-        let server = try await ControlServer.start(path: path, delegate: daemon, limits: limits)
-        do {
-            try await body(ControlClient(path: path), daemon, path)
-        } catch {
-            await server.stop()
-            throw error
-        }
-        await server.stop()
-        #expect(access(path, F_OK) != 0)
-    }
-
     private func readSome(_ descriptor: Int32) async throws -> String {
         try await blocking {
             var chunk = [UInt8](repeating: 0, count: 65_536)

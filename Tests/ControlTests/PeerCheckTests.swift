@@ -53,12 +53,29 @@ struct PeerCheckTests {
         let proc = try FakeProc()
         defer { proc.remove() }
         let check = try proc.write()
-        try check.verify(peer, pidfd: 5, against: confinement)
-        try check.verify(peer, pidfd: nil, against: confinement)
+        #expect(try check.identify(peer, pidfd: 5, by: confinement) == .operator)
+        #expect(try check.identify(peer, pidfd: nil, by: confinement) == .operator)
+    }
+
+    @Test("takes for an operator who is root or in the group, by its first or another group, and nobody else")
+    func operators() throws {
+        let proc = try FakeProc()
+        defer { proc.remove() }
+        proc.status = "Uid:\t33\t33\t33\t33\nGroups:\t4 700 \nNSpid:\t7"
+        let check = try proc.write()
+        let user = PeerCredentials(pid: 7, uid: 33, gid: 33)
+        var some = confinement
+        #expect(throws: PeerRefusal.notAnOperator) { try check.identify(user, pidfd: 5, by: some) }
+        some.operators = 70
+        #expect(throws: PeerRefusal.notAnOperator) { try check.identify(user, pidfd: 5, by: some) }
+        some.operators = 700
+        #expect(try check.identify(user, pidfd: 5, by: some) == .operator)
+        some.operators = 33
+        #expect(try check.identify(user, pidfd: 5, by: some) == .operator)
     }
 
     @Test(
-        "refuses a process in a confined cgroup or below it",
+        "knows a process in a confined cgroup or below it",
         arguments: [
             "/sallyport.slice", "/sallyport.slice/agent.service", "/custom/agent/x", "/sallyport.slice/a (deleted)",
         ])
@@ -67,7 +84,7 @@ struct PeerCheckTests {
         defer { proc.remove() }
         proc.cgroup = "0::" + path
         let check = try proc.write()
-        #expect(throws: PeerRefusal.confined(cgroup: path)) { try check.verify(peer, pidfd: 5, against: confinement) }
+        #expect(try check.identify(peer, pidfd: 5, by: confinement) == .confined(cgroup: path, uid: 0))
     }
 
     @Test("admits a cgroup whose name only begins like a confined one")
@@ -75,17 +92,17 @@ struct PeerCheckTests {
         let proc = try FakeProc()
         defer { proc.remove() }
         proc.cgroup = "0::/sallyport.slices/agent"
-        try proc.write().verify(peer, pidfd: 5, against: confinement)
+        #expect(try proc.write().identify(peer, pidfd: 5, by: confinement) == .operator)
     }
 
-    @Test("refuses a confined uid")
+    @Test("knows a confined uid")
     func confinedUID() throws {
         let proc = try FakeProc()
         defer { proc.remove() }
+        proc.status = "Uid:\t1001\t1001\t1001\t1001\nNSpid:\t7"
         let check = try proc.write()
-        #expect(throws: PeerRefusal.confinedUID(1001)) {
-            try check.verify(PeerCredentials(pid: 7, uid: 1001, gid: 0), pidfd: 5, against: confinement)
-        }
+        let caller = try check.identify(PeerCredentials(pid: 7, uid: 1001, gid: 0), pidfd: 5, by: confinement)
+        #expect(caller == .confined(cgroup: "/user.slice/shell.scope", uid: 1001))
     }
 
     @Test("refuses a process that the pid namespace does not see, or that is in one of its own")
@@ -94,9 +111,9 @@ struct PeerCheckTests {
         defer { proc.remove() }
         proc.status = "Uid:\t0\t0\t0\t0\nNSpid:\t7\t1"
         let check = try proc.write()
-        #expect(throws: PeerRefusal.otherNamespace("pid")) { try check.verify(peer, pidfd: 5, against: confinement) }
+        #expect(throws: PeerRefusal.otherNamespace("pid")) { try check.identify(peer, pidfd: 5, by: confinement) }
         #expect(throws: PeerRefusal.otherNamespace("pid")) {
-            try check.verify(PeerCredentials(pid: 0, uid: 0, gid: 0), pidfd: 5, against: confinement)
+            try check.identify(PeerCredentials(pid: 0, uid: 0, gid: 0), pidfd: 5, by: confinement)
         }
     }
 
@@ -106,7 +123,7 @@ struct PeerCheckTests {
         defer { proc.remove() }
         proc.uidMap = "0 1000 1"
         let check = try proc.write()
-        #expect(throws: PeerRefusal.otherNamespace("user")) { try check.verify(peer, pidfd: 5, against: confinement) }
+        #expect(throws: PeerRefusal.otherNamespace("user")) { try check.identify(peer, pidfd: 5, by: confinement) }
     }
 
     @Test("refuses a process outside of its own cgroup namespace's root")
@@ -115,7 +132,7 @@ struct PeerCheckTests {
         defer { proc.remove() }
         proc.cgroup = "0::/../sallyport.slice"
         let check = try proc.write()
-        #expect(throws: PeerRefusal.otherNamespace("cgroup")) { try check.verify(peer, pidfd: 5, against: confinement) }
+        #expect(throws: PeerRefusal.otherNamespace("cgroup")) { try check.identify(peer, pidfd: 5, by: confinement) }
     }
 
     @Test("refuses where the pid is another process's by now")
@@ -124,16 +141,16 @@ struct PeerCheckTests {
         defer { proc.remove() }
         proc.pidOfDescriptor = "Pid:\t-1"
         let ended = try proc.write()
-        #expect(throws: PeerRefusal.unknown("it ended")) { try ended.verify(peer, pidfd: 5, against: confinement) }
+        #expect(throws: PeerRefusal.unknown("it ended")) { try ended.identify(peer, pidfd: 5, by: confinement) }
         proc.stat = "7 (x) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 99999999999999 20"
         let later = try proc.write()
         #expect(throws: PeerRefusal.unknown("it began after its connection")) {
-            try later.verify(peer, pidfd: nil, against: confinement)
+            try later.identify(peer, pidfd: nil, by: confinement)
         }
         proc.status = "Uid:\t33\t33\t33\t33\nNSpid:\t7"
         let other = try proc.write()
         #expect(throws: PeerRefusal.unknown("its uid is no longer 0")) {
-            try other.verify(peer, pidfd: 5, against: confinement)
+            try other.identify(peer, pidfd: 5, by: confinement)
         }
     }
 
@@ -143,7 +160,7 @@ struct PeerCheckTests {
         defer { proc.remove() }
         let check = try proc.write()
         #expect(throws: PeerRefusal.self) {
-            try check.verify(PeerCredentials(pid: 8, uid: 0, gid: 0), pidfd: nil, against: confinement)
+            try check.identify(PeerCredentials(pid: 8, uid: 0, gid: 0), pidfd: nil, by: confinement)
         }
     }
 }

@@ -1,8 +1,10 @@
 import DecisionLog
 import Glibc
 import Identity
+import JOSE
 import PacketHeaders
 import Policy
+import Testing
 
 @testable import Control
 
@@ -11,6 +13,7 @@ final class FakeDaemon: ControlDelegate {
     let isHealthy: Bool
     let confinedPeers: ConfinedPeers
     let decisions = DecisionFeed()
+    let sessions: any SessionDelegate = FakeSessions()
 
     init(isHealthy: Bool = true, confinedPeers: ConfinedPeers = ConfinedPeers(cgroups: ["/sallyport.slice"], uids: []))
     {
@@ -37,6 +40,50 @@ final class FakeDaemon: ControlDelegate {
             port: 443, ageSeconds: 1)
         flow.agent = agent
         return FlowsReport(total: UInt64(limit), flows: [flow])
+    }
+}
+
+/// Sessions that say what they were asked.
+struct FakeSessions: SessionDelegate {
+    private func report(_ words: String..., caller: ControlCaller, binding: BindingRequest? = nil) -> SessionReport {
+        var bound = BindingReport()
+        bound.cgroup = binding.map { "\($0)" }
+        return SessionReport(
+            id: words.joined(separator: " "), agent: caller == .operator ? "operator" : "confined", customer: "acme",
+            issuer: "i", opened: "", expires: "", bindings: binding == nil ? [] : [bound])
+    }
+
+    func list(_ caller: ControlCaller) async throws(ProblemDocument) -> SessionsReport {
+        SessionsReport(sessions: [report("list", caller: caller)])
+    }
+
+    func find(_ id: String, _ caller: ControlCaller) async throws(ProblemDocument) -> SessionReport {
+        guard id != "none" else { throw ProblemDocument(status: 404, title: "No such session", detail: "none") }
+        return report("find", id, caller: caller)
+    }
+
+    func open(_ request: OpenSessionRequest, _ caller: ControlCaller) async throws(ProblemDocument) -> SessionReport {
+        report(
+            "open", request.agent ?? "-", request.customerToken, request.agentToken ?? "-", caller: caller,
+            binding: request.binding)
+    }
+
+    func bind(_ cookie: UInt64, to id: String, _ caller: ControlCaller) async throws(ProblemDocument) -> SessionReport {
+        report("bind", String(cookie), id, caller: caller)
+    }
+
+    func renew(_ id: String, token: String, _ caller: ControlCaller) async throws(ProblemDocument) -> SessionReport {
+        report("renew", id, token, caller: caller)
+    }
+
+    func close(_ id: String, _ caller: ControlCaller) async throws(ProblemDocument) {
+        guard id != "none" else { throw ProblemDocument(status: 404, title: "No such session", detail: "none") }
+    }
+
+    func decide(_ request: DecideRequest, _ caller: ControlCaller) async throws(ProblemDocument) -> DecideReport {
+        DecideReport(
+            allow: true, reason: "allowed", policyReason: request.url, rule: request.data?.description, decisionId: "id"
+        )
     }
 }
 
@@ -79,6 +126,24 @@ func blocking<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) a
 private final class ThreadStart {
     let body: () -> Void
     init(_ body: @escaping () -> Void) { self.body = body }
+}
+
+/// Offers a daemon's socket as long as `body` runs.
+func withServer(
+    _ daemon: FakeDaemon = FakeDaemon(), limits: ControlServer.Limits = ControlServer.Limits(),
+    _ body: (ControlClient, FakeDaemon, String) async throws -> Void
+) async throws {
+    let directory = try TemporaryDirectory()
+    let path = directory.path + "/socket"
+    let server = try await ControlServer.start(path: path, delegate: daemon, limits: limits)
+    do {
+        try await body(ControlClient(path: path), daemon, path)
+    } catch {
+        await server.stop()
+        throw error
+    }
+    await server.stop()
+    #expect(access(path, F_OK) != 0)
 }
 
 /// Sends `request` and reads until the other side closes.

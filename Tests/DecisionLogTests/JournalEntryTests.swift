@@ -24,7 +24,7 @@ struct JournalEntryTests {
                 #"{"_UID":"0","SALLYPORT_PORT":"443","SALLYPORT_HOST":"a\"b","MESSAGE":"m","SALLYPORT_CUSTOMER":"acme"}"#
                     .utf8
             ))
-        #expect(entry.jsonLine == #"{"message":"m","host":"a\"b","port":443,"customer":"acme"}"#)
+        #expect(entry.jsonLine == #"{"message":"m","customer":"acme","host":"a\"b","port":443}"#)
     }
 
     @Test(

@@ -100,6 +100,7 @@ import Testing
             input.question = QuestionFacts(name: "a.example", type: "A")
             input.database = DatabaseFacts(user: "app", name: "orders")
             input.customer = customer("acme", "i", "s", 1, "premium")
+            input.context = InputObject(.object([(.string("purpose"), .string("report"))]))
         }
         var cache = DecisionCache(capacity: 8, hashMask: 0)
         cache.remember(yes, for: full, reading: InputFieldSet(field))
@@ -135,6 +136,7 @@ import Testing
         case .customerSession: full.customer = customer("acme", "i", "t", 1, "premium")
         case .customerExpires: full.customer = customer("acme", "i", "s", 2, "premium")
         case .customerClaims: full.customer = customer("acme", "i", "s", 1, "free")
+        case .context: full.context = InputObject(.object([(.string("purpose"), .string("other"))]))
         }
         #expect(cache.decision(for: full) == nil)
     }

@@ -6,6 +6,7 @@ final class FakeDaemon: ControlDelegate {
     let isHealthy: Bool
     let confinedPeers = ConfinedPeers(cgroups: ["/sallyport.slice"], uids: [])
     let decisions = DecisionFeed()
+    let sessions: any SessionDelegate = FakeSessions()
 
     init(isHealthy: Bool = true) {
         self.isHealthy = isHealthy
@@ -55,4 +56,47 @@ func withDaemon(_ daemon: FakeDaemon = FakeDaemon(), _ body: (String) async thro
         throw error
     }
     await server.stop()
+}
+
+/// Sessions that are one.
+struct FakeSessions: SessionDelegate {
+    private func report(_ id: String, token: String = "") -> SessionReport {
+        var socket = BindingReport()
+        socket.socket = "18446744073709551615"
+        return SessionReport(
+            id: id, agent: "bot", customer: token.isEmpty ? "acme" : token, issuer: "https://chat.test",
+            opened: "2027-01-15T08:00:00.000000Z", expires: "2027-01-15T09:00:00.000000Z",
+            bindings: [socket, socket, socket, socket])
+    }
+
+    func list(_: ControlCaller) async throws(ProblemDocument) -> SessionsReport {
+        SessionsReport(sessions: [report("0123456789abcdef0123456789abcdef")])
+    }
+
+    func find(_ id: String, _: ControlCaller) async throws(ProblemDocument) -> SessionReport { report(id) }
+
+    func open(_ request: OpenSessionRequest, _: ControlCaller) async throws(ProblemDocument) -> SessionReport {
+        guard request.customerToken != "bad" else {
+            throw ProblemDocument(
+                status: 403, title: "Token refused", detail: "customer_token: the signature does not fit")
+        }
+        return report("0123456789abcdef0123456789abcdef", token: request.customerToken)
+    }
+
+    func bind(_: UInt64, to id: String, _: ControlCaller) async throws(ProblemDocument) -> SessionReport { report(id) }
+
+    func renew(_ id: String, token: String, _: ControlCaller) async throws(ProblemDocument) -> SessionReport {
+        report(id, token: token)
+    }
+
+    func close(_ id: String, _: ControlCaller) async throws(ProblemDocument) {
+        guard id != "none" else {
+            throw ProblemDocument(
+                status: 404, title: "No such session", detail: "there is no such session (sallyport session list)")
+        }
+    }
+
+    func decide(_: DecideRequest, _: ControlCaller) async throws(ProblemDocument) -> DecideReport {
+        DecideReport(allow: false, reason: "policy", policyReason: nil, rule: nil, decisionId: "")
+    }
 }

@@ -13,7 +13,8 @@ struct SallyportCommandTests {
         #expect(version.output == "sallyport \(SallyportVersion.current)\n")
         for command in [
             "", "run", "status", "flows", "agents", "decisions", "explain", "rules", "policy", "policy check",
-            "policy test", "policy eval", "policy decide",
+            "policy test", "policy eval", "policy decide", "session", "session open", "session renew", "session list",
+            "session close",
         ] {
             let help = try await Program.run(command + " --help")
             #expect(help.status == 0)
@@ -27,7 +28,10 @@ struct SallyportCommandTests {
         arguments: [
             "nonsense", "status --nonsense", "flows --limit 0", "flows --limit x", "explain", "explain not-an-id",
             "decisions --lines -1", "decisions --namespace a --directory b", "decisions --config /nonexistent",
-            "status --config /nonexistent", "status --socket " + String(repeating: "x", count: 200),
+            "session open", "session open --customer-token /nonexistent/t", "session open --customer-token /dev/null",
+            "session open --customer-token /etc/hostname --ports 9-5", "session close",
+            "session open --customer-token /etc/hostname --cookie 1 --pid 2", "status --config /nonexistent",
+            "status --socket " + String(repeating: "x", count: 200),
         ])
     func badUsage(arguments: String) async throws {
         let result = try await Program.run(arguments)
@@ -60,6 +64,7 @@ struct SallyportCommandTests {
                     policy      revision 0123456789ab from /etc/sallyport/policies
                     rules       in place (nft_queue)
                     agents      0
+                    sessions    0 open
                     flows       12 live of 131072, 0 allowed, 3 refused (policy 2, no_name 1)
                     log         0 written, 0 folded, 0 waiting, 0 lost
 
