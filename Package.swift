@@ -119,7 +119,7 @@ let package = Package(
             name: "sallyportd",
             dependencies: [
                 "Enforcement", "Netlink", "KernelRules", "PolicySources", "DecisionLog", "Control", "Configuration",
-                "Identity", "PacketHeaders", "Policy", "Octets", "CThreads", "CUnixSocket", "JOSE", "KeySets",
+                "Identity", "PacketHeaders", "Policy", "Octets", "Rego", "CThreads", "CUnixSocket", "JOSE", "KeySets",
                 "Sessions",
                 "Tokens", "WireProtocols", argumentParser,
             ],

@@ -89,6 +89,13 @@ extension EnforcementEngine where Resolver: ~Copyable {
             }
             return true
         }
+        guard !state.isUnexplained else {
+            cut(
+                slot, reason, "it is not known any more what it was allowed for: the daemon was restarted",
+                clock: clock,
+                effects: &effects)
+            return false
+        }
         var input = makeInput(.connect, tuple, state, clock: clock)
         var decision = session.decide(input)
         if decision.allow, let facts = facts[slot] {
@@ -122,7 +129,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
 
     /// Asks both ends of a refused flow where they stand: the answer meets the refusal, which resets whoever sent it. Nobody
     /// else knows the sequence numbers of a flow that the kernel passed.
-    private mutating func provoke<Effects: EnforcementEffects & ~Copyable>(
+    mutating func provoke<Effects: EnforcementEffects & ~Copyable>(
         _ tuple: FiveTuple, _ state: FlowState, effects: inout Effects
     ) {
         for (flow, sequence) in [(tuple, state.passedEnd), (tuple.reversed, state.serverNext)] {
@@ -130,6 +137,10 @@ extension EnforcementEngine where Resolver: ~Copyable {
             // answered with where the receiver stands (RFC 9293 §3.10.7.4).
             send(
                 flow, .ack, sequence: sequence.advanced(by: 1 << 31), acknowledgment: sequence, effects: &effects)
+            // Where the flow has got to is not known of one that an earlier run allowed: one of two lies outside.
+            if sequence.rawValue == 0 {
+                send(flow, .ack, sequence: sequence, acknowledgment: sequence, effects: &effects)
+            }
         }
     }
 

@@ -32,6 +32,8 @@ struct FlowState: BitwiseCopyable {
     var isToResolver = false
     /// Whether it is UDP, so that its inspection is one of datagrams.
     var isDatagram = false
+    /// Whether an earlier run of the daemon allowed it, and it is not known any more for what.
+    var isUnexplained = false
     /// The position of the agent in the snapshot's table.
     var agent: UInt16 = 0
     /// The uid of the socket's creator, `UInt32.max` where unknown.

@@ -21,6 +21,17 @@ public enum Conntrack {
 
     /// The original tuple, as the attribute's payload, of each connection whose mark under `mask` is `mark`.
     private static func originalTuples(family: UInt8, mark: UInt32, mask: UInt32) throws(NetlinkError) -> [[UInt8]] {
+        var tuples: [[UInt8]] = []
+        try dump(family: family, mark: mark, mask: mask) { body in
+            if let tuple = originalTuple(in: body) { tuples.append(tuple) }
+        }
+        return tuples
+    }
+
+    /// Calls `visit` with the message of each connection whose mark under `mask` is `mark`.
+    static func dump(
+        family: UInt8, mark: UInt32, mask: UInt32, _ visit: (RawSpan) -> Void
+    ) throws(NetlinkError) {
         let descriptor = try NetlinkDescriptor.open(family: NETLINK_NETFILTER, what: what)
         var request = MessageBuffer(capacity: 256)
         let message = request.begin(
@@ -31,7 +42,6 @@ public enum Conntrack {
         let number = descriptor.send(request.start, request.count)
         guard number == 0 else { throw NetlinkError(what: what, errorNumber: number) }
 
-        var tuples: [[UInt8]] = []
         let room = 64 << 10
         let buffer = UnsafeMutableRawPointer.allocate(byteCount: room, alignment: 16)
         defer { buffer.deallocate() }
@@ -41,17 +51,16 @@ public enum Conntrack {
             var messages = MessageReader(RawSpan(_unsafeStart: buffer, byteCount: min(count, room)))
             while let header = messages.next() {
                 switch Int32(header.nlmsg_type) {
-                case NLMSG_DONE: return tuples
+                case NLMSG_DONE: return
                 case NLMSG_ERROR:
                     throw NetlinkError(what: what, errorNumber: messages.errorNumber)
-                default:
-                    if let tuple = originalTuple(in: messages.body) { tuples.append(tuple) }
+                default: visit(messages.body)
                 }
             }
         }
     }
 
-    private static func originalTuple(in body: RawSpan) -> [UInt8]? {
+    static func originalTuple(in body: RawSpan) -> [UInt8]? {
         var attributes = AttributeReader(body, from: MemoryLayout<nfgenmsg>.size)
         while let type = attributes.next() {
             guard type == CTA_TUPLE_ORIG.rawValue else { continue }

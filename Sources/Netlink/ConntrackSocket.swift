@@ -72,7 +72,7 @@ public struct ConntrackSocket: ~Copyable {
     }
 
     /// Whether a connection has not ended: of TCP by its state, which connection tracking follows.
-    private static func isLive(_ body: RawSpan) -> Bool {
+    static func isLive(_ body: RawSpan) -> Bool {
         var attributes = AttributeReader(body, from: MemoryLayout<nfgenmsg>.size)
         while let type = attributes.next() {
             guard type == CTA_PROTOINFO.rawValue else { continue }

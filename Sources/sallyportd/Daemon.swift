@@ -63,6 +63,7 @@ final class Daemon: Sendable {
     let log: LogThread
     let sessions: SessionKeeper
     let asked: AskedRecords
+    private let standing: StandingFlows
     let startedAt = Clock.read()
     /// What is in force.
     var current: Current { shared.value.withLock { $0 } }
@@ -87,6 +88,7 @@ final class Daemon: Sendable {
         workers = (0..<configuration.queues.count).map { index in
             QueueWorker(index: index, configuration: configuration, snapshots: snapshots, ring: log.rings[index])
         }
+        standing = StandingFlows(directory: configuration.stateDirectory)
         sessions = try SessionKeeper(
             configuration, setup.agents, mailboxes: workers.map(\.mailbox), log: log)
         asked = AskedRecords(ring: log.rings[configuration.queues.count])
@@ -112,6 +114,7 @@ final class Daemon: Sendable {
         } catch {
             throw DaemonFailure(status: 1, lines: [error.description])
         }
+        standing.takeOver(by: workers, policy: current.engine.revision, mark: current.configuration.mark, log: log)
         let threads = try startThreads()
         let control = try startControl()
         log.event(
@@ -129,6 +132,7 @@ final class Daemon: Sendable {
         for worker in workers { worker.stop() }
         log.event(.stopped, message: failure ?? "sallyportd was asked to end", fields: [:])
         for thread in threads.deciding { thread.join() }
+        standing.leave(workers.flatMap(\.left), policy: current.engine.revision)
         log.stop()
         threads.log.join()
         if let failure { throw DaemonFailure(status: 1, lines: [failure]) }
@@ -195,6 +199,7 @@ final class Daemon: Sendable {
     func refreshSnapshot() {
         let state = current
         snapshots.publish(DaemonSetup.snapshot(state.configuration, state.agents, state.engine))
+        standing.leave([], policy: state.engine.revision)
         // Flows that it no longer allows are cut now.
         for worker in workers { worker.mailbox.wake() }
     }

@@ -37,6 +37,8 @@ final class QueueWorker: Sendable {
     private let wantsFlows = Atomic<Bool>(false)
     private let shared = Mutex(Report())
     private let flowList = Mutex<[LiveFlow]?>(nil)
+    /// What an earlier run allowed, for this thread to take over; and what this one leaves.
+    private let standing = Mutex<Takeover>(Takeover())
     private let started = Mutex<NetlinkError??>(nil)
 
     init(index: Int, configuration: Configuration, snapshots: SnapshotBox, ring: RecordRing) {
@@ -70,6 +72,12 @@ final class QueueWorker: Sendable {
 
     /// The flows that were asked for, once they are there.
     func takeFlows() -> [LiveFlow]? { flowList.withLock { $0 } }
+
+    /// Gives the thread what an earlier run allowed. Before `run`.
+    func takeOver(_ takeover: Takeover) { standing.withLock { $0 = takeover } }
+
+    /// What the thread's run has allowed and the kernel goes on to pass, once it has ended.
+    var left: [StandingFlow] { standing.withLock { $0.left } }
 
     /// The thread's body.
     func run() {
@@ -124,6 +132,7 @@ final class QueueWorker: Sendable {
         var postCount: UInt64 = 0
         var nextReport: UInt64 = 0
         var backlog = BacklogWatch()
+        takeOver(&effects, &engine, &postCount)
         while !isStopping.load(ordering: .relaxed) {
             turns.add(1, ordering: .relaxed)
             let patience: Int32 = engine.isReconsidering ? 0 : engine.hasDeadlines ? 50 : 250
@@ -157,6 +166,24 @@ final class QueueWorker: Sendable {
             }
         }
         publish(queues, effects, engine)
+        var left: [StandingFlow] = []
+        engine.forEachAllowed(clock: Clock.read()) { flow, input in
+            if left.count < StandingFlows.limit { left.append(StandingFlow(flow: flow, allowed: input)) }
+        }
+        standing.withLock { $0.left = left }
+    }
+
+    private func takeOver(
+        _ effects: inout NetlinkEffects, _ engine: inout EnforcementEngine<SocketDiagnosis>, _ postCount: inout UInt64
+    ) {
+        let clock = Clock.read()
+        // The sessions come first: flows belong to them.
+        for change in mailbox.take(after: &postCount) { engine.apply(change, clock: clock, effects: &effects) }
+        let takeover = standing.withLock { $0 }
+        for connection in takeover.connections {
+            engine.takeOver(connection, isSamePolicy: takeover.isSamePolicy, clock: clock, effects: &effects)
+        }
+        effects.flush()
     }
 
     /// How many flows are decided anew between two batches of packets, after a reload.

@@ -21,6 +21,7 @@
 #include <linux/netfilter/nfnetlink_queue.h>
 #include <linux/netfilter/x_tables.h>
 #include <linux/netfilter/xt_NFQUEUE.h>
+#include <linux/rtnetlink.h>
 #include <linux/sock_diag.h>
 
 /// `struct mmsghdr`, which <sys/socket.h> shows under _GNU_SOURCE only.
