@@ -1,19 +1,19 @@
 import Glibc
 
 /// Runs a program of the system, gives it text and takes what it prints.
-enum Command {
+public enum Command {
     /// What a program did.
-    struct Outcome {
+    public struct Outcome: Sendable {
         /// The exit status; 128 and more for a signal.
-        let status: Int32
+        public let status: Int32
         /// What it wrote to standard output.
-        let output: String
+        public let output: String
         /// What it wrote to standard error.
-        let errors: String
+        public let errors: String
     }
 
     /// Runs `arguments[0]`, found in the fixed system path, with `input` on its standard input, and waits for it.
-    static func run(_ arguments: [String], input: String = "") throws(KernelRulesError) -> Outcome {
+    public static func run(_ arguments: [String], input: String = "") throws(KernelRulesError) -> Outcome {
         let program = arguments.first ?? ""
         guard let path = searchPath.map({ $0 + "/" + program }).first(where: { access($0, X_OK) == 0 }) else {
             throw KernelRulesError(

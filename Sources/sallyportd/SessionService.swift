@@ -1,3 +1,4 @@
+import Configuration
 import Control
 import DecisionLog
 import Glibc
@@ -31,9 +32,12 @@ struct SessionService: SessionDelegate {
         let agent = try agent(request.agent, caller)
         let token = try await verify(request.customerToken, caller)
         try await verifyAgent(request.agentToken, is: agent, caller, customer: token.subject)
-        let binding = try request.binding.map { (binding) throws(ProblemDocument) in try resolve(binding) }
+        let id = Self.makeID()
+        var binding: RequestedBinding?
+        if let asked = request.binding { binding = try await resolve(asked, for: id, agent: agent, caller) }
+        let bound = binding
         return try answer(caller, customer: token.subject) { () throws(SessionRefusal) in
-            try keeper.open(id: Self.makeID(), agent: agent, token: token, binding: binding, caller)
+            try keeper.open(id: id, agent: agent, token: token, binding: bound, caller)
         }
     }
 
@@ -152,7 +156,9 @@ struct SessionService: SessionDelegate {
 
     // MARK: - Bindings
 
-    private func resolve(_ binding: BindingRequest) throws(ProblemDocument) -> RequestedBinding {
+    private func resolve(
+        _ binding: BindingRequest, for session: String, agent: String, _ caller: SessionCaller
+    ) async throws(ProblemDocument) -> RequestedBinding {
         switch binding {
         case .socket(let cookie): return .socket(SocketCookie(rawValue: cookie))
         case .ports(let ports): return .ports(ports)
@@ -164,8 +170,15 @@ struct SessionService: SessionDelegate {
                     detail: "binding.cgroup: there is none at that path (as /proc/PID/cgroup names it behind 0::)")
             }
             return .cgroup(path: path, id)
-        case .pid:
-            throw ProblemDocument(status: 400, title: "Bad request", detail: "binding.pid")
+        case .pid(let pid):
+            let process = AgentProcess(
+                pid: pid, agent: agent, slice: daemon.current.configuration.slice, hierarchy: keeper.hierarchy)
+            do throws(ProblemDocument) {
+                return try await process.enclose(for: session, caller, in: keeper.current.agents)
+            } catch {
+                keeper.noteRefusal("binding.pid: \(error.detail)", agent: caller.agent)
+                throw error
+            }
         }
     }
 

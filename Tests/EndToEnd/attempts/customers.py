@@ -1,15 +1,13 @@
 """B58, B63 to B65, B70, B79: whose flows are whose customer's, and when they end."""
 
 import json
-import pathlib
-import shutil
 import socket
 import struct
 import time
 
 from lab import customers, hello, quic, servers, streams, topology
 from lab.appliance import CGROUP_AGENT_UID
-from lab.catalogue import Skip, attempt
+from lab.catalogue import attempt
 from lab.namespaces import Actor, Gate
 from lab.streams import Stream, echoed, request
 
@@ -495,86 +493,3 @@ def taken_over(t):
             mine = record.get("SALLYPORT_CUSTOMER") in (None, "acme") if record["SALLYPORT_VERDICT"] == "allow" else True
             t.expect(mine, f"a record of the intruder allows: {record['MESSAGE']}")
     t.expect(len(sessions) == 2, "no sessions")
-
-
-@attempt("customers", "sallyport run --customer-token: one command, one customer; its session ends with it",
-         hooks=("output",), families=(4,), not_here=LOCAL_ONLY, unprotected=False)
-def run_command(t):
-    target, other, later = target_of(t, "acme"), target_of(t, "beta"), target_of(t, "acme")
-    token = t.appliance.issuer.token("acme")
-    program = ("import os, socket, sys\n"
-               "for name, port, data in [a.split(',') for a in sys.argv[2:]]:\n"
-               "    s = socket.create_connection((sys.argv[1], int(port)), 20)\n"
-               "    try:\n"
-               "        s.sendall(bytes.fromhex(data)); print(name, 'reached' if s.recv(100) else 'closed')\n"
-               "    except OSError as e: print(name, 'refused')\n"
-               "print('session', os.environ['SALLYPORT_SESSION'])\n"
-               "print('in', sys.stdin.read())\n")
-    words = [f"{name},{each.port},{hello.client_hello(each.name).hex()}" for name, each in (("own", target), ("other", other))]
-    command = ("run", "--agent", "run-bot", "--user", "nobody", "--config", t.appliance.config,
-               "--customer-token", "-", "--", "/usr/bin/python3", "-c", program, target.address)
-    done = t.appliance.command(*command, *words, text=token + "\nthe rest", check=False)
-    t.expect(done.returncode == 0, f"exit {done.returncode}: {done.stdout[-400:]}")
-    for line in ("own reached", "other refused", "in the rest"):
-        t.expect(line in done.stdout, f"no line {line!r}: {done.stdout[-400:]}")
-    record = t.record(target, "allow", "allowed", host=target.name, agent="run-bot")
-    session = record.get("SALLYPORT_SESSION")
-    t.expect(session and f"session {session}" in done.stdout, "the command was not told its session")
-    t.wait(lambda: t.lab.journal.records(0, EVENT="session_ended", SESSION=session), "the session to end")
-    t.title_of("the same token again")
-    word = f"own,{later.port},{hello.client_hello(later.name).hex()}"
-    done = t.appliance.command(*command, word, text=token + "\n", check=False)
-    t.expect("own reached" in done.stdout, f"exit {done.returncode}: {done.stdout[-400:]}")
-    t.title_of("a bad token")
-    done = t.appliance.command(*command, text=t.appliance.issuer.token("acme", -5) + "\n", check=False)
-    t.expect(done.returncode != 0 and "expired" in done.stdout and "session" in done.stdout, f"{done.returncode}: {done.stdout}")
-
-
-@attempt("customers", "the manual's examples in Python and Node bind a socket of their own", hooks=("output",),
-         not_here=LOCAL_ONLY, unprotected=False)
-def examples(t):
-    manual = (pathlib.Path(__file__).resolve().parents[3] / "docs" / "customers.md").read_text(encoding="utf-8")
-    programs = {language: manual.split(f"```{language}\n")[1].split("```")[0] for language in ("python", "javascript")}
-    for language, program in (("python", "/usr/bin/python3"), ("javascript", shutil.which("node"))):
-        t.title_of(language)
-        if program is None:
-            raise Skip("nodejs is not installed")
-        script = t.lab.root / f"example.{language}"
-        script.write_text(programs[language])
-        own, other = target_of(t, "acme", "http"), target_of(t, "beta", "http")
-        for target, status in ((own, "404"), (other, None)):
-            token = t.appliance.issuer.token("acme", port=target.port)
-            done = t.place.command(program, script, token, target.name, target.address, str(target.port))
-            t.expect((done.returncode == 0 and done.stdout.strip() in ("200", "404")) if status else done.returncode != 0,
-                     f"exit {done.returncode}: {done.stdout[-300:]}")
-            record = t.record(target, "allow" if status else "deny", "allowed" if status else "policy", host=target.name)
-            t.expect(record.get("SALLYPORT_CUSTOMER") == "acme", f"no customer: {done.stdout[-300:]}")
-
-
-@attempt("customers", "POST /v1/decide says what policy would say, by the same policy and with a record",
-         hooks=("output",), families=(4,), not_here=LOCAL_ONLY, unprotected=False)
-def asked(t):
-    token = t.appliance.issuer.token("acme")
-    own, other = f"{t.lab.token()}.acme.{customers.DOMAIN}", f"{t.lab.token()}.beta.{customers.DOMAIN}"
-
-    def ask(**body):
-        return customers.ask("POST", "/v1/decide", body)
-
-    said = t.place.call(lambda: [
-        ask(url=f"https://{own}/v1?q=1", method="POST", customer_token=token, data={"purpose": "report"}),
-        ask(url=f"http://{other}:8080/", customer_token=token), ask(url=f"https://{own}/"),
-        customers.refused("POST", "/v1/decide", {"url": "ftp://x/"})[0],
-        customers.refused("POST", "/v1/decide", {"url": f"https://{own}/", "agent": "other-bot"})[0]])
-    t.expect([each if isinstance(each, int) else (each["allow"], each["reason"]) for each in said] == [
-        (True, "allowed"), (False, "policy"), (False, "no_session"), 400, 403], f"answered {said}")
-    for answer, host, customer in ((said[0], own, "acme"), (said[1], other, "acme"), (said[2], own, None)):
-        record = t.wait(lambda: t.lab.journal.records(0, DECISION_ID=answer["decision_id"]), "a record")[0]
-        t.clean(record)
-        t.expect(record.get("SALLYPORT_DIRECTION") == "asked" and record.get("SALLYPORT_HOST") == host
-                 and record.get("SALLYPORT_CUSTOMER") == customer and "SALLYPORT_ADDRESS" not in record,
-                 f"the record says {record.get('MESSAGE')}")
-    operator = t.lab.agent.call(lambda: ask(url=f"https://{own}/", customer_token=token, agent="local-bot"))
-    t.expect(operator["allow"], f"an operator is answered {operator}")
-    done = t.appliance.command("explain", said[1]["decision_id"], "--config", t.appliance.config,
-                               "--directory", "/run/log/journal", check=False)
-    t.expect(done.returncode == 1 and other in done.stdout, f"explain: {done.stdout[-300:]}")
