@@ -137,6 +137,11 @@ let package = Package(
             name: "rego-benchmark", dependencies: ["Rego"], path: "Benchmarks/RegoBenchmark",
             swiftSettings: swiftSettings),
 
+        .executableTarget(
+            name: "session-benchmark",
+            dependencies: ["Enforcement", "Identity", "JOSE", "PacketHeaders", "Sessions", "Tokens"],
+            path: "Benchmarks/SessionBenchmark", swiftSettings: swiftSettings),
+
         .target(
             name: "NetworkLab", dependencies: ["CNetfilter", "PacketHeaders"], path: "Tests/NetworkLab",
             swiftSettings: swiftSettings),

@@ -31,6 +31,25 @@ public struct CompactToken: Sendable {
         signedText = Array(parts[0]) + [UInt8(ascii: ".")] + Array(parts[1])
     }
 
+    /// Base64url without padding (RFC 4648 §5).
+    public static func encode(_ bytes: some Collection<UInt8>) -> String {
+        let digits = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_".utf8)
+        var out: [UInt8] = []
+        out.reserveCapacity((bytes.count * 4 + 2) / 3)
+        var word: UInt32 = 0
+        var bits = 0
+        for byte in bytes {
+            word = word << 8 | UInt32(byte)
+            bits += 8
+            while bits >= 6 {
+                bits -= 6
+                out.append(digits[Int(word >> UInt32(bits) & 63)])
+            }
+        }
+        if bits > 0 { out.append(digits[Int(word << UInt32(6 - bits) & 63)]) }
+        return String(decoding: out, as: UTF8.self)
+    }
+
     /// Base64url without padding (RFC 4648 §5); nil for anything else, and where unused bits are not zero.
     public static func decode(_ text: some Sequence<UInt8>) -> [UInt8]? {
         var out: [UInt8] = []

@@ -104,10 +104,10 @@ struct RunCommand: ParsableCommand {
 
     private func readToken() throws(ConfinementError) -> String? {
         guard let customerToken else { return nil }
-        do {
-            return try TokenFile.read(customerToken)
+        do throws(TokenFileError) {
+            return try TokenFile.load(customerToken)
         } catch {
-            throw ConfinementError("--customer-token", "\(error)", "name a file with one token", exitStatus: 2)
+            throw ConfinementError("--customer-token", error.text, TokenFileError.remedy, exitStatus: 2)
         }
     }
 

@@ -153,14 +153,32 @@ struct SessionCommand: ParsableCommand {
     }
 }
 
+/// Why a file gives no token.
+struct TokenFileError: Error {
+    /// What and why.
+    let text: String
+    /// What to do.
+    static let remedy = "name a file with one token"
+}
+
 /// A token in a file, or in the first line of standard input.
 enum TokenFile {
+    /// Reads it for a command that ends where it cannot.
     static func read(_ name: String) throws -> String {
-        let descriptor = name == "-" ? STDIN_FILENO : open(name, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else {
-            throw CommandFailure.badInput(
-                "\(name): cannot be opened: \(String(cString: strerror(errno))) (name a file with one token)")
+        do throws(TokenFileError) {
+            return try load(name)
+        } catch {
+            throw CommandFailure.badInput("\(error.text) (\(TokenFileError.remedy))")
         }
+    }
+
+    /// Reads it.
+    static func load(_ name: String) throws(TokenFileError) -> String {
+        func failure(_ what: String) -> TokenFileError {
+            TokenFileError(text: "\(name): \(what): \(String(cString: strerror(errno)))")
+        }
+        let descriptor = name == "-" ? STDIN_FILENO : open(name, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw failure("cannot be opened") }
         defer { if descriptor != STDIN_FILENO { close(descriptor) } }
         var bytes: [UInt8] = []
         var byte: UInt8 = 0
@@ -168,19 +186,14 @@ enum TokenFile {
         while bytes.count <= limit {
             let count = Glibc.read(descriptor, &byte, 1)
             if count < 0, errno == EINTR { continue }
-            guard count >= 0 else {
-                throw CommandFailure.badInput(
-                    "\(name): cannot be read: \(String(cString: strerror(errno))) (name a file with one token)")
-            }
+            guard count >= 0 else { throw failure("cannot be read") }
             if count == 0 || byte == 0x0A { break }
             bytes.append(byte)
         }
-        guard bytes.count <= limit else {
-            throw CommandFailure.badInput("\(name): longer than \(limit) bytes (name a file with one token)")
-        }
+        guard bytes.count <= limit else { throw TokenFileError(text: "\(name): longer than \(limit) bytes") }
         let blanks: Set<UInt8> = [0x20, 0x09, 0x0D]
         let text = bytes.drop { blanks.contains($0) }.reversed().drop { blanks.contains($0) }.reversed()
-        guard !text.isEmpty else { throw CommandFailure.badInput("\(name): empty (name a file with one token)") }
+        guard !text.isEmpty else { throw TokenFileError(text: "\(name): empty") }
         return String(decoding: Array(text), as: UTF8.self)
     }
 

@@ -9,25 +9,12 @@ enum Fixture {
     static let now: UInt64 = 1_800_000_000_000_000_000
 
     static func keys() throws -> JSONWebKeySet {
-        try JSONWebKeySet(Array(#"{"kty":"oct","alg":"HS256","kid":"a","k":"\#(base64url(secret))"}"#.utf8))
+        try JSONWebKeySet(Array(#"{"kty":"oct","alg":"HS256","kid":"a","k":"\#(CompactToken.encode(secret))"}"#.utf8))
     }
 
     static func token(_ payload: String, header: String = #"{"alg":"HS256","kid":"a"}"#) -> [UInt8] {
-        let text = base64url(Array(header.utf8)) + "." + base64url(Array(payload.utf8))
-        return Array((text + "." + base64url(Digest.hmac("SHA256", key: secret, Array(text.utf8)))).utf8)
-    }
-
-    static func base64url(_ bytes: [UInt8]) -> String {
-        let digits = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_".utf8)
-        var out: [UInt8] = []
-        var position = 0
-        while position < bytes.count {
-            let group = bytes[position..<min(position + 3, bytes.count)]
-            let word = group.reduce(UInt32(0)) { $0 << 8 | UInt32($1) } << UInt32(8 * (3 - group.count))
-            for shift in [18, 12, 6, 0].prefix(group.count + 1) { out.append(digits[Int(word >> UInt32(shift) & 63)]) }
-            position += 3
-        }
-        return String(decoding: out, as: UTF8.self)
+        let text = CompactToken.encode(Array(header.utf8)) + "." + CompactToken.encode(Array(payload.utf8))
+        return Array((text + "." + CompactToken.encode(Digest.hmac("SHA256", key: secret, Array(text.utf8)))).utf8)
     }
 
     static func issuer() -> TokenIssuer {
