@@ -87,8 +87,10 @@ public struct TokenVerifier: Sendable {
         if let issued, issued > now &+ leeway { throw .issuedInFuture(seconds: (issued - now) / second + 1) }
         // Without iat it may have been issued just now.
         let lifetime = expires > issued ?? now ? expires - (issued ?? now) : 0
-        // Without iat our clock says when it began, and the issuer's when it ends.
-        guard lifetime <= UInt64(issuer.longestLifetimeSeconds) * second &+ (issued == nil ? leeway : 0) else {
+        // In whole seconds: iat often is one where exp is none. Without iat our clock says when it began, and the issuer's when
+        // it ends.
+        let allowed = issuer.longestLifetimeSeconds + (issued == nil ? issuer.leewaySeconds : 0)
+        guard lifetime / second <= UInt64(allowed) else {
             throw .lifetime(seconds: lifetime / second, allowed: issuer.longestLifetimeSeconds)
         }
         for name in issuer.requiredClaims where claims[name] == nil || claims[name] == .null { throw .missing(name) }

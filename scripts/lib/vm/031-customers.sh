@@ -80,7 +80,6 @@ open_flow() {
     customer "$1" python3 "$here/session.py" 198.18.10.1 vip.test </tmp/ask >/tmp/answers 2>&1 &
     flow=$!
     exec 8>/tmp/ask
-    eventually answers 1
 }
 answers() { [[ $(grep -c 'hello from vip.test' /tmp/answers) == "$1" ]]; }
 is_over() { ! kill -0 "$flow" 2>/dev/null; }
@@ -97,7 +96,8 @@ close_flow() {
     eventually no_sessions >/dev/null
 }
 
-check "a flow of a session is open" open_flow gold
+open_flow gold
+check "a flow of a session is open" eventually answers 1
 check "the daemon is restarted" systemctl restart sallyportd
 check "the rules are attended" eventually is_attended
 check "the session is still there" refute no_sessions
@@ -113,14 +113,16 @@ check "its token is used up" fails_with "new one" customer gold true
 # Whatever is done to the clock does not lengthen a session.
 systemctl stop systemd-timesyncd 2>/dev/null
 issuer token short acme 25
-check "a flow of a short session is open" open_flow short
+open_flow short
+check "a flow of a short session is open" eventually answers 1
 date -s '-1 day' >/dev/null
 check "a clock that is set back by a day does not lengthen it" eventually is_cut
 date -s '+1 day' >/dev/null
 check "the record says that the token has expired" record SALLYPORT_REASON=token_expired SALLYPORT_HOST=vip.test
 close_flow
 issuer token hour acme 3600
-check "a flow of an hour's session is open" open_flow hour
+open_flow hour
+check "a flow of an hour's session is open" eventually answers 1
 date -s '+2 hours' >/dev/null
 check "a clock that is set past its end ends it" eventually is_cut
 date -s '-2 hours' >/dev/null
