@@ -67,7 +67,8 @@ struct SessionBenchmark {
                 case 1:
                     index.bind(
                         session, scope,
-                        .cgroup(CgroupID(rawValue: UInt64(number)), path: "/sallyport.slice/sallyport-bot.slice/\(number)"))
+                        .cgroup(
+                            CgroupID(rawValue: UInt64(number)), path: "/sallyport.slice/sallyport-bot.slice/\(number)"))
                 case 2: index.bind(session, scope, .ports(UInt16(1024 + number)...UInt16(1024 + number)))
                 default: index.bind(session, scope, .source(IPAddress(v4: UInt32(number))))
                 }
@@ -80,12 +81,15 @@ struct SessionBenchmark {
                     let number = round &* 4 % 10_000 + remainder
                     let owner = SocketOwner(
                         cgroup: CgroupID(rawValue: kind == "cgroup" ? UInt64(number) : 20_000_000),
-                        cookie: SocketCookie(rawValue: kind == "socket" ? UInt64(number) : 20_000_000), uid: 1, inode: 1)
+                        cookie: SocketCookie(rawValue: kind == "socket" ? UInt64(number) : 20_000_000), uid: 1, inode: 1
+                    )
                     let flow = FiveTuple(
                         source: kind == "source" ? IPAddress(v4: UInt32(number)) : address,
                         sourcePort: kind == "ports" ? UInt16(1024 + number) : 60_000, destination: address,
                         destinationPort: 443, transport: .tcp)
-                    let path = kind == "cgroup" ? "/sallyport.slice/sallyport-bot.slice/1" : "/sallyport.slice/sallyport-bot.slice"
+                    let path =
+                        kind == "cgroup"
+                        ? "/sallyport.slice/sallyport-bot.slice/1" : "/sallyport.slice/sallyport-bot.slice"
                     if case .session = index.session(of: owner, agent: "bot", path: path, flow: flow) { found += 1 }
                 }
                 let each = Double(now() - began) / Double(rounds)
@@ -136,8 +140,11 @@ private struct Key {
 
     func tokens(_ count: Int) -> [[UInt8]] {
         (0..<count).map { number in
-            let payload = #"{"iss":"i","aud":"a","sub":"customer\#(number)","iat":1799999990,"exp":1800000600,"jti":"\#(number)"}"#
-            let text = CompactToken.encode(Array(#"{"alg":"ES256","kid":"1"}"#.utf8)) + "." + CompactToken.encode(Array(payload.utf8))
+            let payload =
+                #"{"iss":"i","aud":"a","sub":"customer\#(number)","iat":1799999990,"exp":1800000600,"jti":"\#(number)"}"#
+            let text =
+                CompactToken.encode(Array(#"{"alg":"ES256","kid":"1"}"#.utf8)) + "."
+                + CompactToken.encode(Array(payload.utf8))
             let signature = signing.sign(Array(text.utf8), .es256) ?? []
             return Array((text + "." + CompactToken.encode(signature)).utf8)
         }

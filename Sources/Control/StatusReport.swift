@@ -1,12 +1,12 @@
-// Control: what an operator may ask the running daemon.
+// Control: what operators and agents may ask the running daemon.
 //
 // HTTP/1.1 and JSON on a Unix socket: `ControlServer` in the daemon, `ControlClient` in the command line, and the reports
-// that go between them. `PeerCheck` decides from the kernel's facts whether the process at the other end may ask: one
-// inside a confined cgroup, under a confined uid or in another pid or user namespace may not, even as uid 0. What the
-// answers say comes from the daemon through `ControlDelegate`; nothing here touches a packet, and a queue thread never
-// waits for it.
+// that go between them. `PeerCheck` decides from the kernel's facts who is at the other end: one inside a confined cgroup or
+// under a confined uid asks as that agent, for its own sessions, even as uid 0; one in another pid or user namespace for
+// nothing; operators for everything. Bodies of requests are read strictly (`RequestBody`). What the answers say comes from the
+// daemon through `ControlDelegate` and `SessionDelegate`; nothing here touches a packet, and a queue thread never waits for it.
 //
-// Imports DecisionLog and Identity, NIO for the socket and HTTP, FoundationEssentials for JSON.
+// Imports DecisionLog, Identity, JOSE for strict JSON, CUnixSocket for pidfds, NIO for the socket and HTTP, FoundationEssentials for JSON.
 
 public import DecisionLog
 

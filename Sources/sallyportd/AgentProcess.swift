@@ -36,7 +36,8 @@ struct AgentProcess {
         if Self.hasSystemd { try moveToScope(name) } else { try move(to: before + "/" + name) }
         // systemd moves it in its own time.
         for _ in 0..<500 {
-            if let now = path, now != before, now.contains(name), isAlive(pidfd), let id = hierarchy.identifier(of: now) {
+            if let now = path, now != before, now.contains(name), isAlive(pidfd), let id = hierarchy.identifier(of: now)
+            {
                 return .cgroup(path: now, id)
             }
             guard isAlive(pidfd) else { break }
@@ -52,7 +53,9 @@ struct AgentProcess {
         defer { close(descriptor) }
         let count = read(descriptor, &bytes, bytes.count)
         guard count > 0 else { return nil }
-        let line = String(decoding: bytes[..<count], as: UTF8.self).split(separator: "\n").first { $0.hasPrefix("0::/") }
+        let line = String(decoding: bytes[..<count], as: UTF8.self).split(separator: "\n").first {
+            $0.hasPrefix("0::/")
+        }
         return line.map { String($0.dropFirst(3)) }
     }
 
@@ -83,7 +86,8 @@ struct AgentProcess {
         do throws(KernelRulesError) {
             outcome = try Command.run([
                 "busctl", "call", "org.freedesktop.systemd1", "/org/freedesktop/systemd1",
-                "org.freedesktop.systemd1.Manager", "StartTransientUnit", "ssa(sv)a(sa(sv))", name + ".scope", "fail", "4",
+                "org.freedesktop.systemd1.Manager", "StartTransientUnit", "ssa(sv)a(sa(sv))", name + ".scope", "fail",
+                "4",
                 "Slice", "s", SystemdName.slice(ofAgent: agent, in: slice), "PIDs", "au", "1", String(pid),
                 "CollectMode", "s", "inactive-or-failed", "Description", "s", "Session of agent \(agent)", "0",
             ])

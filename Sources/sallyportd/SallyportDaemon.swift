@@ -2,14 +2,18 @@
 //
 // It reads the configuration, opens what the modules need and joins them: a thread for each queue (`QueueWorker`), a thread
 // that proves to the kernel's rules that the queues are attended (`Heartbeat`), one that keeps the rules in place
-// (`RulesKeeper`), one that writes the log, and the control socket. Signals come to the main thread: SIGHUP reloads,
+// (`RulesKeeper`), one that ends sessions in time (`SessionKeeper`), one that keeps issuers' keys fresh, one that writes the
+// log, and the control socket. Signals come to the main thread: SIGHUP reloads,
 // SIGTERM and SIGINT end. When anything that decides fails, the heartbeat stops, and within two seconds the rules refuse
 // whatever is undecided.
 
 import ArgumentParser
+import Configuration
 import Control
 import Glibc
+import KeySets
 import Policy
+import Tokens
 
 /// The daemon's command line.
 @main
@@ -22,7 +26,7 @@ struct SallyportDaemon: ParsableCommand {
     @Option(name: .customLong("config"), help: "The configuration file.")
     var path = DaemonSetup.defaultPath
 
-    @Flag(help: "Read the configuration and the policy, say what is wrong with them, and exit.")
+    @Flag(help: "Read the configuration, the issuers' key files and the policy, say what is wrong with them, and exit.")
     var check = false
 
     static func main() {
@@ -46,6 +50,10 @@ struct SallyportDaemon: ParsableCommand {
     mutating func run() throws {
         let setup = try DaemonSetup(path: path)
         guard !check else {
+            // A running daemon goes on without them, and refuses their issuers' tokens.
+            let issuers = setup.configuration.customers + setup.configuration.agentTokens.issuers
+            let problems = issuers.compactMap { KeySetStore.problem($0) }
+            guard problems.isEmpty else { throw DaemonFailure.badInput(problems) }
             print("\(path): configuration and policy are good (policy revision \(setup.engine.revision))")
             return
         }
