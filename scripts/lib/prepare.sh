@@ -8,6 +8,7 @@ readonly -A program_packages=(
     [shellcheck]=shellcheck [iptables]=iptables
     [nghttp]=nghttp2-client [nghttpd]=nghttp2-server [mariadb]=mariadb-client [mariadbd]=mariadb-server [psql]=postgresql-client
     [postgres]=postgresql [ssh]=openssh-client [sshd]=openssh-server [dig]=bind9-dnsutils
+    [dnsmasq]=dnsmasq-base [pip3]=python3-pip
 )
 # Headers that the build needs, and the packages that bring them.
 readonly -A header_packages=(

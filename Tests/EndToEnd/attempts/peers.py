@@ -2,9 +2,9 @@
 
 import shutil
 
-from lab import topology
+from lab import topology, web
 from lab.catalogue import attempt
-from lab.peers import Peer, program
+from lab.peers import Peer, http3, program
 from lab.streams import Ending
 
 from .journeys import bracket
@@ -148,3 +148,64 @@ def dig(t):
             else:
                 t.expect(not answered and done.returncode != 0, f"dig exit {done.returncode}: {done.stdout[-300:]}")
                 t.wait(lambda: t.lab.journal.records(target.since, VERDICT="deny", STAGE="resolve", HOST=target.name), "a record of the question")
+
+
+@attempt("peers", "aioquic: HTTP/3 is decided by the server name of QUIC's ClientHello")
+def aioquic(t):
+    words = http3(t.lab)
+    with Peer(t, "udp") as peer:
+        peer.start(*words, "serve", peer.port, t.lab.root / "server.pem", t.lab.root / "server.key")
+        for allowed in (True, False):
+            target = peer.target(t, allowed)
+            done = t.place.command(*words, "get", target.address, target.port, target.name, t.lab.web.authority, "/hello")
+            if allowed or t.unprotected:
+                answer = f"status 200\nhttp/3 answers for {target.authority}/hello\n"
+                t.expect(done.returncode == 0 and done.stdout == answer, f"aioquic: {done.stdout[-300:]}")
+            if not allowed:
+                # A datagram that is still held when the client ends has no socket any more, and so a record of its own.
+                t.refused(target, ended(done, "the network refused"), "policy", host=target.name, exactly=None)
+            elif not t.unprotected:
+                record = t.record(target, "allow", "allowed", host=target.name)
+                t.expect(record.get("SALLYPORT_PROTOCOL") == "quic", f"the record says {record.get('SALLYPORT_PROTOCOL')}")
+
+
+@attempt("peers", "dnsmasq as the resolver: what dig and getent may ask is answered, other questions do not reach it")
+def dnsmasq(t):
+    clients = {"dig": program("dig"), "getent": program("getent")}
+    # Not the address that the lab's own resolver answers with.
+    answers = {"A": topology.outside(topology.DIRECT, 4), "AAAA": topology.outside(topology.DIRECT, 6)}
+    with Peer(t) as peer:
+        peer.start(program("dnsmasq"), "--conf-file=/dev/null", "--keep-in-foreground", "--pid-file", f"--port={peer.port}",
+                   "--no-resolv", "--no-hosts", "--log-queries", "--log-facility=-",
+                   *(f"--address=/{domain}/{address}" for domain in (web.ALLOWED, web.REFUSED) for address in answers.values()))
+        for family, word in ((4, "ip"), (6, "ip6")):
+            for transport in ("udp", "tcp"):
+                peer.lead(word, "daddr", topology.outside(topology.RESOLVER, family), transport, "dport", 53)
+
+        def ask(what, allowed, kinds, client, *words):
+            """One question of a client, whose name is its last word."""
+            t.title_of(f"{what}, {'allowed' if allowed else 'refused'}")
+            target = t.target("peer", allowed)
+            done = t.place.command(clients[client], *words, target.name)
+            wanted = {answers[kind] for kind in kinds}
+            if allowed or t.unprotected:
+                t.expect(done.returncode == 0 and wanted <= set(done.stdout.split()), f"{client}: {done.stdout[-300:]}")
+                t.wait(lambda: all(f"query[{kind}] {target.name} " in peer.output() for kind in kinds), "dnsmasq to tell of the question")
+            else:
+                t.expect(done.returncode != 0 and not any(a in done.stdout for a in answers.values()),
+                         f"{client} exit {done.returncode}: {done.stdout[-300:]}")
+            if not t.unprotected:
+                verdict = "allow" if allowed else "deny"
+                t.wait(lambda: t.lab.journal.records(target.since, VERDICT=verdict, STAGE="resolve", HOST=target.name),
+                       f"a record of the question that says {verdict}")
+            return target.name
+
+        refused = []
+        for allowed in (False, True):
+            names = [ask(f"dig {kind} {over}", allowed, [kind], "dig", "+short", "+time=3", "+tries=1", over,
+                         f"@{t.place.at(topology.RESOLVER)}", kind) for kind in answers for over in ("+notcp", "+tcp")]
+            names.append(ask("getent", allowed, answers, "getent", "ahosts"))
+            refused += [] if allowed else names
+        t.lab.wire.settle()
+        told = peer.output()
+        t.expect(t.unprotected or not any(name in told for name in refused), f"a refused question reached dnsmasq: {told[-300:]}")

@@ -1,9 +1,12 @@
 """Real servers of other programs, started in `net` for one test."""
 
+import dataclasses
 import os
 import pathlib
 import shutil
 import socket
+import subprocess
+import sys
 
 from . import topology
 from .catalogue import Skip
@@ -21,11 +24,33 @@ def program(*names):
     raise Skip(f"no {' or '.join(names)}")
 
 
+AIOQUIC = "~/.cache/sallyport-peers/aioquic"
+"""Where aioquic's packages are, unless SALLYPORT_AIOQUIC names another directory: Debian 12 has none."""
+
+
+def http3(lab):
+    """The words that run http3.py; without aioquic the test is skipped. The packages are copied into the lab once:
+    agents cannot read what is root's own."""
+    copy = lab.root / "aioquic"
+    home = pathlib.Path(os.environ.get("SALLYPORT_AIOQUIC") or AIOQUIC).expanduser()
+    if not copy.exists():
+        if home.is_dir():
+            shutil.copytree(home, copy)
+        else:
+            copy.mkdir()
+        shutil.copy(pathlib.Path(__file__).with_name("http3.py"), copy)
+        subprocess.run(["chmod", "-R", "a+rX", str(copy)], check=True)
+    words = [sys.executable, "-B", copy / "http3.py"]
+    if lab.net.command(*words, "--help", check=False).returncode != 0:
+        raise Skip(f"no aioquic ({sys.executable} -m pip install --target {home} aioquic==1.2.0)")
+    return words
+
+
 class Peer:
     """A server that listens on a port of its own; every target of a test is led there, so that each keeps its own port."""
 
-    def __init__(self, t):
-        self._net, self._process = t.lab.net, None
+    def __init__(self, t, transport="tcp"):
+        self._net, self._process, self._transport = t.lab.net, None, transport
         self.port = t.lab.port("peer")
         self.directory = t.lab.root / f"peer-{self.port}"
         self.directory.mkdir()
@@ -38,6 +63,7 @@ class Peer:
             self._process.terminate()
             self._process.wait()
         self._net.command("nft", "delete", "table", "inet", f"peer{self.port}", check=False)
+        self._forget()
 
     def owned(self, path, mode=0o600):
         """A copy of a file of the lab in this server's directory, which nobody owns."""
@@ -59,24 +85,40 @@ class Peer:
     def start(self, *words, nobody=True):
         """Starts the server and waits until it answers."""
         shutil.chown(self.directory, NOBODY)
-        output = self.directory / "output"
-        with open(output, "wb") as out:
+        with open(self.directory / "output", "wb") as out:
             self._process = self._net.spawn(*(self._as_nobody(words) if nobody else words), stdout=out, stderr=out)
-        until(lambda: self._process.poll() is not None or self._net.call(self._listens), f"{words[0]} to listen")
+        until(lambda: self._process.poll() is not None or self._listens(), f"{words[0]} to listen")
         if self._process.poll() is not None:
-            raise AssertionError(f"{words[0]} ended: {output.read_text(errors='replace')[-600:]}")
+            raise AssertionError(f"{words[0]} ended: {self.output()[-600:]}")
         self._net.command("nft", "-f", "-", text=f"table inet peer{self.port} {{ chain lead {{ type nat hook prerouting priority -100; }}; }}")
+        self._forget()
+
+    def output(self):
+        """What the server printed so far."""
+        return (self.directory / "output").read_text(errors="replace")
 
     def _listens(self):
+        if self._transport == "udp":
+            return self._net.command("ss", "-Hlun", f"sport = :{self.port}").stdout.strip()
+        return self._net.call(self._accepts)
+
+    def _accepts(self):
         try:
             socket.create_connection((topology.outside(topology.SERVER, 6), self.port), timeout=2).close()
             return True
         except OSError:
             return False
 
+    def _forget(self):
+        """The kernel leads a UDP socket's datagrams as it did the first; a port that is used again has to be led anew."""
+        self._net.command("conntrack", "-D", "-p", "udp", check=False)
+
+    def lead(self, *matches):
+        """Leads what these words of nft match to this server."""
+        self._net.command("nft", "add", "rule", "inet", f"peer{self.port}", "lead", *matches, "redirect", "to", f":{self.port}")
+
     def target(self, t, allowed=True, **options):
         """A fresh destination that this server answers."""
-        target = t.target("peer", allowed, **options)
-        self._net.command("nft", "add", "rule", "inet", f"peer{self.port}", "lead", "tcp", "dport", target.port,
-                          "redirect", "to", f":{self.port}")
+        target = dataclasses.replace(t.target("peer", allowed, **options), transport=self._transport)
+        self.lead(self._transport, "dport", target.port)
         return target
