@@ -70,6 +70,8 @@ extension EnforcementEngine where Resolver: ~Copyable {
     private mutating func isSameSender(_ slot: FlowSlot, _ arrival: Arrival) -> Bool {
         let identity = identify(arrival, local: arrival.packet.flow)
         let state = flows[slot]
+        // The last words of a refused socket that is closed by now are refused as the rest was.
+        if state.phase == .refused, identity.identification == .nobody(.noSocket) { return true }
         return identity.identification.agent?.rawValue == state.agent && identity.inode == state.inode
             && identity.session == (state.session == .none ? .none : .session(state.session))
     }

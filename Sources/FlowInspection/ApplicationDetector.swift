@@ -67,10 +67,14 @@ enum ApplicationDetector {
         }
         // Lines may come before an SSH identification.
         let beginning = bytes.extracting(0..<min(bytes.byteCount, greetingByteCount))
-        if let identification = try? SSHIdentification.read(beginning, isServer: true) { return .ssh(identification) }
-        guard bytes.byteCount < greetingByteCount else { return .other }
-        for index in 0..<bytes.byteCount where !(0x09..<0x7F).contains(bytes.byte(at: index)) { return .other }
-        return .needMore
+        // A byte that is no text ends the matter wherever the bytes are cut: also within a line that is whole by now.
+        let textEnd = (0..<beginning.byteCount).first { !(0x09..<0x7F).contains(beginning.byte(at: $0)) }
+        if let identification = try? SSHIdentification.read(beginning, isServer: true),
+            identification.byteCount <= textEnd ?? beginning.byteCount
+        {
+            return .ssh(identification)
+        }
+        return textEnd == nil && bytes.byteCount < greetingByteCount ? .needMore : .other
     }
 
     /// Whether a server's first bytes are an HTTP/1 answer (RFC 9112 §4); nil where more are needed.

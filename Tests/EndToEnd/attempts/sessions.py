@@ -12,6 +12,7 @@ from lab.appliance import CGROUP_AGENT_UID
 from lab.catalogue import Skip, attempt
 from lab.namespaces import Actor
 from lab.streams import Stream, echoed
+from lab.waiting import until
 
 from .customers import LOCAL_ONLY, target_of
 
@@ -145,6 +146,7 @@ class KeyServer:
 
     def __init__(self, lab, keys, port):
         self.task = lab.agent.start(lambda: self._serve(lab, keys, port))
+        until(lambda: lab.agent.call(lambda: not socket.socket().connect_ex(("127.0.0.1", port))), "the keys' server to listen")
 
     @staticmethod
     def _serve(lab, keys, port):
@@ -212,11 +214,11 @@ def fetched_keys(t):
         t.title_of("another certificate")
         KeyServer(t.lab, issuer.keys, port + 1)
         mark = with_keys(keys=f"https://127.0.0.1:{port + 1}/keys")
-        t.wait(lambda: t.lab.journal.records(mark, EVENT="keys_rejected"), "an event that says so")
+        t.wait(lambda: [e for e in t.lab.journal.records(mark, EVENT="keys_rejected") if "SSL" in e["MESSAGE"]], "an event that says so")
         t.expect(ask(issuer)[0] == 403, "keys of a server with another name are taken")
         t.title_of("a redirection")
         mark = with_keys(keys=f"https://localhost:{port + 1}/elsewhere")
-        t.wait(lambda: t.lab.journal.records(mark, EVENT="keys_rejected"), "an event that says so")
+        t.wait(lambda: [e for e in t.lab.journal.records(mark, EVENT="keys_rejected") if "302" in e["MESSAGE"]], "an event that says so")
         t.expect(ask(issuer)[0] == 403, "a redirection is followed")
     finally:
         t.appliance.configure()
