@@ -16,10 +16,17 @@ public struct CaptureReplay: ~Copyable {
     private let agent: Agent
     private let policy: any PolicyEngine
     private let resolvers: [IPAddress]?
+    private let customer: Customer?
 
     /// A replay for `agent`.
-    /// - Parameter resolvers: the DNS resolvers of the configuration; nil for every address that is asked at port 53.
-    public init(agent: String, labels: [String: String], policy: any PolicyEngine, resolvers: [IPAddress]?) {
+    /// - Parameters:
+    ///   - resolvers: the DNS resolvers of the configuration; nil for every address that is asked at port 53.
+    ///   - customer: for whom the agent acts on every flow; nil for nobody.
+    public init(
+        agent: String, labels: [String: String], policy: any PolicyEngine, resolvers: [IPAddress]?,
+        customer: Customer? = nil
+    ) {
+        self.customer = customer
         self.agent = Agent(id: agent, labels: labels, selectors: [.interface(name: Self.interface)])
         self.policy = policy
         self.resolvers = resolvers
@@ -36,7 +43,8 @@ public struct CaptureReplay: ~Copyable {
             agents: agents, policy: policy, resolvers: resolvers ?? Self.servers(of: file), listen: [], deny: .drop)
         var engine = EnforcementEngine(
             snapshot: snapshot, limits: EnforcementLimits(), resolver: NoSockets(), hashKey: (0, 0))
-        var kernel = CapturedKernel()
+        var kernel = CapturedKernel(agent: agent.id)
+        if let customer { kernel.open(customer, &engine) }
         var last: UInt64 = 0
         do throws(WireError) {
             try CapturedPackets.read(file, progress: progress) { bytes, facts in
@@ -73,6 +81,21 @@ private struct CapturedKernel {
     private var openers: Set<FiveTuple> = []
     private var effects = ReplayEffects()
     private var packetCount: UInt32 = 0
+    private let agent: String
+    /// The session of every flow; nil where there is no customer.
+    private var session: SessionNumber?
+    private var bound: Set<IPAddress> = []
+
+    init(agent: String) {
+        self.agent = agent
+    }
+
+    /// Opens a session for a customer, to which every flow belongs from now on.
+    mutating func open(_ customer: Customer, _ engine: inout EnforcementEngine<NoSockets>) {
+        let number = SessionNumber(rawValue: 1)
+        session = number
+        engine.apply(.opened(number, customer), clock: ClockReading(monotonic: 0, wall: 0), effects: &effects)
+    }
 
     mutating func take(
         _ bytes: RawSpan, _ clock: ClockReading, _ engine: inout EnforcementEngine<NoSockets>,
@@ -87,6 +110,10 @@ private struct CapturedKernel {
         let isFromAgent = isFromAgent(packet)
         let flow = isFromAgent ? packet.flow : packet.flow.reversed
         guard !effects.decided.contains(flow), isFromAgent || packet.tcp != nil else { return }
+        if let session, bound.insert(flow.source).inserted {
+            engine.apply(
+                .bound(session, SessionScope(agent: agent), .source(flow.source)), clock: clock, effects: &effects)
+        }
         packetCount &+= 1
         effects.waiting[packetCount] = flow
         let facts = PacketFacts(

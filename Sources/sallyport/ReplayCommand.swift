@@ -29,6 +29,9 @@ struct ReplayCommand: ParsableCommand {
     @Option(help: "The agent; with the labels of the configuration where it is listed there.")
     var agent: String
 
+    @Option(help: "The customer for whom the agent acts on every flow.")
+    var customer: String?
+
     @Option(name: .customLong("resolver"), help: "A DNS resolver that the agent may use; may be repeated.")
     var resolvers: [String] = []
 
@@ -46,7 +49,8 @@ struct ReplayCommand: ParsableCommand {
         let capture = try CaptureFile(path: file)
         let labels = settings.agents.first { $0.id == agent }?.labels ?? [:]
         var replay = CaptureReplay(
-            agent: agent, labels: labels, policy: loaded.engine, resolvers: try resolverAddresses())
+            agent: agent, labels: labels, policy: loaded.engine, resolvers: try resolverAddresses(),
+            customer: customer.map { Customer(id: $0) })
         var identifiers = DecisionIDSource(seed: 0)
         var progress = ProgressBar(total: capture.byteCount)
         var lines = OutputLines()

@@ -43,6 +43,19 @@ import Testing
         return packets
     }
 
+    @Test("takes every flow for the customer that is named, and for nobody's without one")
+    func customer() {
+        for customer in [nil, Customer(id: "acme")] {
+            var replay = CaptureReplay(
+                agent: "bot", labels: [:], policy: ClosurePolicy(Bench.allowsGoodExample), resolvers: nil,
+                customer: customer)
+            var named: [String?] = []
+            let packets = Self.connection(Messages.hello("good.example"), Messages.secondFlight, [23, 3, 3, 0, 0])
+            replay.read(Self.file(packets).span.bytes) { named.append($0.input.customer?.id) }
+            #expect(named == [customer?.id])
+        }
+    }
+
     @Test("gives the decisions of the daemon's engine, as the agent that is named")
     func decisions() {
         let good = Self.outcomes(
