@@ -10,7 +10,7 @@ import threading
 from lab import customers, hello, streams
 from lab.appliance import CGROUP_AGENT_UID
 from lab.catalogue import Skip, attempt
-from lab.namespaces import Actor
+from lab.namespaces import Actor, Gate
 from lab.streams import Stream, echoed
 from lab.waiting import until
 
@@ -261,3 +261,102 @@ def agent_tokens(t):
     finally:
         t.appliance.configure()
         t.appliance.reload("configuration_loaded")
+
+
+@attempt("B63", "the control socket tells apart who connects: an agent, somebody, an operator; nobody takes the operators' places",
+         **ONCE)
+def own_socket(t):
+    readable = ("/v1/status", "/v1/agents", "/v1/flows", "/v1/decisions")
+
+    def look():
+        return {target: customers.refused("GET", target)[0] for target in (*readable, "/health", "/v1/sessions")}
+
+    said = t.place.call(look)
+    t.title_of("an agent")
+    t.expect(said == {**dict.fromkeys(readable, 403), "/health": 200, "/v1/sessions": 200}, f"answered {said}")
+    t.title_of("an agent as uid 0")
+    said = t.lab.agent.call(look, Actor(0, t.place.actor.cgroup))
+    t.expect(said == {**dict.fromkeys(readable, 403), "/health": 200, "/v1/sessions": 200}, f"answered {said}")
+    t.title_of("somebody who is confined and no agent")
+    said = t.lab.agent.call(look, Actor(CGROUP_AGENT_UID, f"/{t.lab.name}.slice/stranger"))
+    t.expect(said == {**dict.fromkeys((*readable, "/v1/sessions"), 403), "/health": 200}, f"answered {said}")
+    t.title_of("somebody")
+    said = t.lab.agent.call(look, Actor(65534))
+    t.expect(said == {**dict.fromkeys((*readable, "/v1/sessions"), 403), "/health": 200}, f"answered {said}")
+    t.title_of("an agent that takes every place")
+    taken, done = Gate(), Gate()
+
+    def take():
+        held = []
+        for _ in range(600):
+            held.append(socket.socket(socket.AF_UNIX))
+            held[-1].connect(customers.CONTROL)
+        taken.open()
+        done.wait()
+
+    task = t.place.start(take)
+    taken.wait()
+    status = t.lab.agent.call(lambda: customers.refused("GET", "/v1/sessions")[0])
+    done.open()
+    task.result()
+    t.expect(status == 200, f"an operator was answered {status}")
+
+
+@attempt("B65", "a socket that a worker hands to another one stays its creator's", hooks=("output",), not_here=LOCAL_ONLY,
+         unprotected=False)
+def handed_over(t):
+    workers = {name: Actor(CGROUP_AGENT_UID, f"/{t.lab.name}.slice/local-bot/{name}-giver") for name in ("acme", "beta")}
+    targets = {whose: target_of(t, whose) for whose in ("acme", "beta")}
+    meeting = t.lab.root / f"handing{t.place.family}"
+    path = str(meeting / "socket")
+    listening, bound = Gate(), Gate()
+
+    def make():
+        for worker in workers.values():
+            os.makedirs(f"/sys/fs/cgroup{worker.cgroup}", exist_ok=True)
+
+    def giver():
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path)
+            os.chmod(path, 0o777)
+            listener.listen()
+            listening.open()
+            bound.wait()
+            made = [Stream(target.address, target.port, connect=False).socket for target in targets.values()]
+            connection = listener.accept()[0]
+            socket.send_fds(connection, [b"x"], [each.fileno() for each in made])
+            connection.recv(1)
+
+    def taker():
+        bound.wait()
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(path)
+            words = {}
+            for descriptor, (whose, target) in zip(socket.recv_fds(connection, 1, 2)[1], targets.items()):
+                given = socket.socket(fileno=descriptor)
+                given.settimeout(20)
+                data = hello.client_hello(target.name)
+                try:
+                    given.connect((target.address, target.port))
+                    given.sendall(data)
+                    words[whose] = "echoed" if given.recv(1 << 16) else "closed"
+                except OSError as error:
+                    words[whose] = streams.ending_of(error).word
+            connection.send(b"x")
+            return words
+
+    t.lab.agent.call(make)
+    meeting.mkdir()
+    meeting.chmod(0o777)
+    tasks = [t.place.start(giver, actor=workers["acme"]), t.place.start(taker, actor=workers["beta"])]
+    listening.wait()
+    t.lab.agent.call(lambda: [customers.open_session(
+        t.appliance.issuer.token(name, handed=t.place.family), agent="local-bot", cgroup=worker.cgroup)
+        for name, worker in workers.items()])
+    bound.open()
+    tasks[0].result()
+    words = tasks[1].result()
+    t.expect(words["acme"] == "echoed", f"the creator's destination: {words['acme']}")
+    t.expect(words["beta"] in streams.REFUSED_WORDS, f"the destination of who has it now: {words['beta']}")
+    t.expect(t.record(targets["acme"], "allow", "allowed").get("SALLYPORT_CUSTOMER") == "acme", "another customer's record")
+    t.expect(t.record(targets["beta"], "deny", "policy").get("SALLYPORT_CUSTOMER") == "acme", "another customer's record")
