@@ -4,13 +4,13 @@
 . "$(dirname "$0")/checks.sh"
 cd / || exit
 
-# issuer make, or issuer token NAME CUSTOMER SECONDS: an issuer's key set, or a new token in /root/customers/NAME.
+# issuer make, or issuer token NAME CUSTOMER SECONDS: an issuer's key set, or a new token in /run/customers/NAME.
 issuer() {
-    python3 - "$repository" "$@" <<'END'
+    python3 -B - "$repository" "$@" <<'END'
 import pathlib, sys, time
 sys.path.insert(0, sys.argv[1] + "/Tests/EndToEnd/lab")
 import customers
-root = pathlib.Path("/root/customers")
+root = pathlib.Path("/run/customers")
 if sys.argv[2] == "make":
     root.mkdir()
     customers.Issuer(root / "issuer")
@@ -21,8 +21,10 @@ else:
 END
 }
 issuer make
+# What the parts behind this one count on.
+cp /etc/sallyport/sallyport.yaml /etc/sallyport/policies/data.yaml /run/customers/
 # Where the unit's sandbox may read them.
-install -m 644 /root/customers/issuer/keys.json /etc/sallyport/keys.json
+install -m 644 /run/customers/issuer/keys.json /etc/sallyport/keys.json
 cat >>/etc/sallyport/sallyport.yaml <<'END'
 customers:
   issuers:
@@ -42,7 +44,7 @@ check "the daemon takes the issuer" systemctl reload sallyportd
 check "its keys are in force" eventually record SALLYPORT_EVENT=keys_loaded
 
 # customer TOKEN COMMAND...: a command of the agent for a customer.
-customer() { sallyport run --agent research-bot --user bot --customer-token "/root/customers/$1" -- "${@:2}"; }
+customer() { sallyport run --agent research-bot --user bot --customer-token "/run/customers/$1" -- "${@:2}"; }
 # asks TOKEN HOST: as as_agent, for a customer.
 asks() {
     local body status=0
@@ -56,7 +58,7 @@ fails_with() {
     printf '%s\n' "$said"
     grep -q "$1" <<<"$said"
 }
-sessions() { sallyport session list --json | python3 -c 'import json, sys; [print(s["id"]) for s in json.load(sys.stdin)["sessions"]]'; }
+sessions() { sallyport session list --json | python3 -B -c 'import json, sys; [print(s["id"]) for s in json.load(sys.stdin)["sessions"]]'; }
 no_sessions() { [[ -z $(sessions) ]]; }
 
 issuer token gold acme 3600
@@ -140,7 +142,7 @@ pid_of_agent() { pgrep -u bot -f '^bash -c read -r' | head -n 1 | grep .; }
 check "a process of the agent runs" eventually pid_of_agent
 pid=$(pid_of_agent)
 check "its session is opened" \
-    sallyport session open --agent research-bot --customer-token /root/customers/process --pid "$pid"
+    sallyport session open --agent research-bot --customer-token /run/customers/process --pid "$pid"
 check "it is in a scope of its own" \
     grep -qE '^0::/sallyport\.slice/sallyport-research\\x2dbot\.slice/session-.*\.scope$' "/proc/$pid/cgroup"
 echo >&8
@@ -148,4 +150,9 @@ check "and reaches what is the customer's" eventually grep -q 'hello from vip.te
 exec 8>&-
 check "its session ends with it" eventually no_sessions
 check "a process that is not the agent's is refused" fails_with "none of agent" \
-    sallyport session open --agent research-bot --customer-token /root/customers/process --pid 1
+    sallyport session open --agent research-bot --customer-token /run/customers/process --pid 1
+
+cp /run/customers/sallyport.yaml /etc/sallyport/sallyport.yaml
+cp /run/customers/data.yaml /etc/sallyport/policies/data.yaml
+rm -rf /run/customers /etc/sallyport/keys.json
+check "the daemon goes on without customers" systemctl reload sallyportd
