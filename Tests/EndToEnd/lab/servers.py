@@ -56,7 +56,8 @@ class Recorder:
         self._channel.ask("send", port, payload.hex(), address, to_port, source)
 
     def _serve(self):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (16384, 16384))
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         selector = selectors.EpollSelector()
         streams, datagrams, senders = {}, {}, {}
 
