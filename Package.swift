@@ -71,6 +71,9 @@ let package = Package(
         .target(name: "CAllocationCounter", path: "Tests/CAllocationCounter"),
         .target(name: "CQUICSealer", path: "Tests/CQUICSealer", linkerSettings: [.linkedLibrary("crypto")]),
 
+        // Files that are read and written whole.
+        module("WholeFile"),
+
         // Bytes and packets: no Foundation, no Glibc.
         module("Octets"),
         module("PacketHeaders", ["Octets"]),
@@ -97,12 +100,15 @@ let package = Package(
 
         module(
             "Sessions",
-            ["Enforcement", "Identity", "JOSE", "Octets", "PacketHeaders", "Policy", "Rego", "Tokens", deque, heap]),
+            [
+                "Enforcement", "Identity", "JOSE", "Octets", "PacketHeaders", "Policy", "Rego", "Tokens", "WholeFile",
+                deque, heap,
+            ]),
 
         // What touches the world.
         module("Netlink", ["CNetfilter", "Octets", "PacketHeaders", "Identity"]),
-        module("KeySets", ["CCurl", "JOSE", "Tokens"]),
-        module("Configuration", ["JOSE", "PacketHeaders", "Identity", "Tokens", yams]),
+        module("KeySets", ["CCurl", "JOSE", "Tokens", "WholeFile"]),
+        module("Configuration", ["JOSE", "PacketHeaders", "Identity", "Tokens", "WholeFile", yams]),
         .target(
             name: "KernelRules", dependencies: ["Netlink", "PacketHeaders", "Identity", "Configuration"],
             resources: [.embedInCode("sallyport.nft")], swiftSettings: swiftSettings),
@@ -119,7 +125,8 @@ let package = Package(
             name: "sallyportd",
             dependencies: [
                 "Enforcement", "Netlink", "KernelRules", "PolicySources", "DecisionLog", "Control", "Configuration",
-                "Identity", "PacketHeaders", "Policy", "Octets", "Rego", "CThreads", "CUnixSocket", "JOSE", "KeySets",
+                "Identity", "PacketHeaders", "Policy", "Octets", "Rego", "WholeFile", "CThreads", "CUnixSocket", "JOSE",
+                "KeySets",
                 "Sessions",
                 "Tokens", "WireProtocols", argumentParser,
             ],
@@ -128,7 +135,8 @@ let package = Package(
             name: "sallyport",
             dependencies: [
                 "Enforcement", "Netlink", "KernelRules", "PolicySources", "DecisionLog", "Control", "Configuration",
-                "Confinement", "FlowInspection", "Identity", "PacketHeaders", "Rego", "WireProtocols", argumentParser,
+                "Confinement", "FlowInspection", "Identity", "PacketHeaders", "Rego", "WholeFile", "WireProtocols",
+                argumentParser,
             ],
             swiftSettings: swiftSettings),
         .executableTarget(

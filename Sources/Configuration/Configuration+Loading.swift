@@ -1,6 +1,7 @@
 import Glibc
 import Identity
 import PacketHeaders
+import WholeFile
 import Yams
 
 extension Configuration {
@@ -135,21 +136,14 @@ private enum ConfigurationFile {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { return .failure(problem(path, "cannot be opened", errno)) }
         defer { close(descriptor) }
-        var bytes: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 65_536)
-        while true {
-            let count = Glibc.read(descriptor, &chunk, chunk.count)
-            if count < 0, errno == EINTR { continue }
-            guard count >= 0 else { return .failure(problem(path, "cannot be read", errno)) }
-            guard count > 0 else { return .success(bytes) }
-            bytes += chunk[..<count]
-            guard bytes.count <= limit else {
-                return .failure(
-                    .init(
-                        file: path, line: nil, key: "", message: "larger than \(limit) bytes (is this the right file?)")
-                )
-            }
+        guard let bytes = WholeFile.read(descriptor, limit: limit) else {
+            return .failure(problem(path, "cannot be read", errno))
         }
+        guard bytes.count <= limit else {
+            return .failure(
+                .init(file: path, line: nil, key: "", message: "larger than \(limit) bytes (is this the right file?)"))
+        }
+        return .success(bytes)
     }
 
     private static func problem(_ path: String, _ what: String, _ code: Int32) -> ConfigurationProblem {

@@ -2,13 +2,14 @@
 //
 // `KeySetStore` reads key sets from files, fetches those behind `https:` addresses (libcurl, off every path of packets),
 // refreshes them, and gives them to whoever verifies a token. What cannot be read or fetched leaves the last good set in
-// force: a file's until it is right again, a fetched one's for the time that the configuration states. Imports JOSE and
-// Tokens.
+// force: a file's until it is right again, a fetched one's for the time that the configuration states. Imports JOSE,
+// Tokens and WholeFile.
 
 internal import CCurl
 internal import Glibc
 internal import JOSE
 public import Tokens
+internal import WholeFile
 
 /// A text that could not be had: why.
 struct SourceError: Error, Equatable {
@@ -34,16 +35,9 @@ enum KeySetText {
                 throw SourceError(text: "\(path): a secret that others than its owner may use (chmod 600 \(path))")
             }
         }
-        var bytes: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 65_536)
-        while true {
-            let count = read(descriptor, &chunk, chunk.count)
-            if count < 0, errno == EINTR { continue }
-            guard count >= 0 else { throw failure(path, "cannot be read") }
-            guard count > 0 else { return bytes }
-            bytes += chunk[..<count]
-            guard bytes.count <= limit else { throw SourceError(text: "\(path): longer than \(limit) bytes") }
-        }
+        guard let bytes = WholeFile.read(descriptor, limit: limit) else { throw failure(path, "cannot be read") }
+        guard bytes.count <= limit else { throw SourceError(text: "\(path): longer than \(limit) bytes") }
+        return bytes
     }
 
     /// The answer to a GET request.

@@ -95,6 +95,12 @@ public struct CgroupHierarchy: Sendable {
         return rest.hasPrefix("/") && !rest.hasSuffix(Self.deletedSuffix) ? String(rest) : nil
     }
 
+    /// The path of a process's cgroup; nil where there is no such process (`0::PATH` is the v2 hierarchy's line, cgroups(7)).
+    public static func path(ofProcess pid: Int32) -> String? {
+        let lines = TextFile.read("/proc/\(pid)/cgroup")?.split(separator: "\n") ?? []
+        return lines.first { $0.hasPrefix("0::/") }.map { String($0.dropFirst(3)) }
+    }
+
     /// The ids of the processes in the cgroup at `path`, without those in its children; empty where there is none.
     public func processes(in path: String) -> [Int32] {
         guard let text = TextFile.read(directory(of: path) + "/cgroup.procs") else { return [] }

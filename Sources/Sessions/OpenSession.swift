@@ -1,8 +1,12 @@
+public import Enforcement
 public import Identity
 public import Policy
 public import JOSE
 internal import Rego
 public import Tokens
+
+/// A session as it is after a request or at its end, and what the queue threads are to be told.
+public typealias SessionOutcome = (session: OpenSession, changes: [SessionChange])
 
 /// One session, open or ended.
 public struct OpenSession: Sendable {

@@ -3,6 +3,7 @@ internal import Glibc
 public import Identity
 internal import Octets
 public import Policy
+internal import WholeFile
 
 /// Why the journal cannot be used.
 public struct SessionJournalError: Error, Equatable, Sendable, CustomStringConvertible {
@@ -25,13 +26,13 @@ public struct SessionJournal: ~Copyable {
     /// Opens the journal and tells the registry, which must be empty, what it remembers. A file of an earlier boot is begun
     /// anew.
     public init(_ path: String, into registry: inout SessionRegistry) throws(SessionJournalError) {
-        let id = Self.read("/proc/sys/kernel/random/boot_id") ?? []
+        let id = WholeFile.read("/proc/sys/kernel/random/boot_id") ?? []
         self.path = path
         boot = String(decoding: id.prefix { $0 != 0x0A }, as: UTF8.self)
         descriptor = -1
         guard !id.isEmpty else { throw Self.failure("/proc/sys/kernel/random/boot_id", "cannot be read") }
         if access(path, F_OK) == 0 {
-            guard let bytes = Self.read(path) else { throw Self.failure(path, "cannot be read") }
+            guard let bytes = WholeFile.read(path) else { throw Self.failure(path, "cannot be read") }
             try registry.replay(bytes, boot: boot, path: path)
         }
         try rewrite(registry)
@@ -70,10 +71,6 @@ public struct SessionJournal: ~Copyable {
 
     /// Writes the file anew.
     public mutating func rewrite(_ registry: borrowing SessionRegistry) throws(SessionJournalError) {
-        let new = path + ".new"
-        unlink(new)
-        let file = Glibc.open(new, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
-        guard file >= 0 else { throw Self.failure(new, "cannot be made") }
         var bytes: [UInt8] = []
         do {
             var head = SessionLine()
@@ -81,15 +78,10 @@ public struct SessionJournal: ~Copyable {
             bytes += try head.bytes
             for line in registry.lines { bytes += try line.bytes }
         } catch {
-            close(file)
             throw SessionJournalError(description: "\(path): cannot be encoded: \(error)")
         }
-        guard Self.write(bytes, to: file), rename(new, path) == 0 else {
-            let error = Self.failure(path, "cannot be written")
-            close(file)
-            unlink(new)
-            throw error
-        }
+        let file = WholeFile.replace(path, bytes)
+        guard file >= 0 else { throw Self.failure(path, "cannot be written") }
         if descriptor >= 0 { close(descriptor) }
         descriptor = file
         length = bytes.count
@@ -103,7 +95,7 @@ public struct SessionJournal: ~Copyable {
         } catch {
             throw SessionJournalError(description: "\(path): cannot be encoded: \(error)")
         }
-        guard Self.write(bytes, to: descriptor) else {
+        guard WholeFile.write(bytes, to: descriptor) else {
             let error = Self.failure(path, "cannot be written")
             // A part of a line would spoil the next one.
             ftruncate(descriptor, length)
@@ -111,32 +103,6 @@ public struct SessionJournal: ~Copyable {
             throw error
         }
         length += bytes.count
-    }
-
-    private static func write(_ bytes: [UInt8], to descriptor: Int32) -> Bool {
-        var rest = bytes[...]
-        while !rest.isEmpty {
-            let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
-            if count < 0, errno == EINTR { continue }
-            guard count > 0 else { return false }
-            rest = rest.dropFirst(count)
-        }
-        return true
-    }
-
-    private static func read(_ path: String) -> [UInt8]? {
-        let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
-        guard descriptor >= 0 else { return nil }
-        defer { close(descriptor) }
-        var bytes: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 262_144)
-        while true {
-            let count = Glibc.read(descriptor, &chunk, chunk.count)
-            if count < 0, errno == EINTR { continue }
-            guard count >= 0 else { return nil }
-            guard count > 0 else { return bytes }
-            bytes += chunk[..<count]
-        }
     }
 
     private static func failure(_ path: String, _ what: String) -> SessionJournalError {

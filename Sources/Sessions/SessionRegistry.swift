@@ -1,4 +1,4 @@
-public import Enforcement
+internal import Enforcement
 public import Identity
 internal import Policy
 public import Tokens
@@ -69,7 +69,7 @@ public struct SessionRegistry: ~Copyable {
     public mutating func open(
         id: String, agent: String, token: VerifiedToken, binding: RequestedBinding?, caller: SessionCaller,
         in table: AgentTable, now: SessionTime
-    ) throws(SessionError) -> (session: OpenSession, changes: [SessionChange]) {
+    ) throws(SessionError) -> SessionOutcome {
         guard table.index(of: agent) != nil else {
             throw .invalid("there is no agent \(agent) in the configuration (sallyport agents)")
         }
@@ -97,7 +97,7 @@ public struct SessionRegistry: ~Copyable {
     /// Binds one more socket to a session.
     public mutating func bind(
         _ socket: SocketCookie, to id: String, caller: SessionCaller, in table: AgentTable
-    ) throws(SessionError) -> (session: OpenSession, changes: [SessionChange]) {
+    ) throws(SessionError) -> SessionOutcome {
         var session = try session(id, for: caller)
         let bound = SessionBinding.socket(socket)
         guard index.socketSession(of: socket, session.scope) != session.number else { return (session, []) }
@@ -113,7 +113,7 @@ public struct SessionRegistry: ~Copyable {
     /// Goes on with a session by another token of the same customer.
     public mutating func renew(
         _ id: String, token: VerifiedToken, caller: SessionCaller, now: SessionTime
-    ) throws(SessionError) -> (session: OpenSession, changes: [SessionChange]) {
+    ) throws(SessionError) -> SessionOutcome {
         var session = try session(id, for: caller)
         let customer = Customer(token, session: id)
         guard customer.isSame(as: session.customer) else {
@@ -130,9 +130,7 @@ public struct SessionRegistry: ~Copyable {
     }
 
     /// Ends a session by request. Its tokens are used up.
-    public mutating func close(_ id: String, caller: SessionCaller) throws(SessionError) -> (
-        session: OpenSession, changes: [SessionChange]
-    ) {
+    public mutating func close(_ id: String, caller: SessionCaller) throws(SessionError) -> SessionOutcome {
         let session = try session(id, for: caller)
         for digest in session.tokens.keys { uses.close(digest) }
         return (session, end(session, .sessionClosed))
@@ -154,9 +152,9 @@ public struct SessionRegistry: ~Copyable {
     // MARK: - Ends that nobody asks for
 
     /// Ends the sessions whose time is over on either clock.
-    public mutating func expire(_ now: SessionTime) -> [(session: OpenSession, changes: [SessionChange])] {
+    public mutating func expire(_ now: SessionTime) -> [SessionOutcome] {
         uses.forget(until: now.wall)
-        var result: [(session: OpenSession, changes: [SessionChange])] = []
+        var result: [SessionOutcome] = []
         while let number = deadlines.popEnded(now) {
             // An entry of before a renewal says nothing.
             guard let session = sessions[number] else { continue }
@@ -166,16 +164,15 @@ public struct SessionRegistry: ~Copyable {
         return result
     }
 
-    /// Ends a session whose cgroup has no process left, or is gone. Its tokens stay good.
-    public mutating func endEmptied(_ number: SessionNumber) -> (session: OpenSession, changes: [SessionChange])? {
-        guard let session = sessions[number] else { return nil }
-        return (session, end(session, .sessionClosed))
+    /// Ends sessions whose cgroups have no process left, or are gone. Their tokens stay good.
+    public mutating func endEmptied(_ numbers: [SessionNumber]) -> [SessionOutcome] {
+        numbers.compactMap { sessions[$0] }.map { ($0, end($0, .sessionClosed)) }
     }
 
     /// Ends the sessions of agents and issuers that are no longer in the configuration.
     public mutating func endRemoved(
         keeping table: AgentTable, issuers: [TokenIssuer]
-    ) -> [(session: OpenSession, changes: [SessionChange])] {
+    ) -> [SessionOutcome] {
         let names = Set(issuers.map(\.name))
         let removed = sessions.values.filter { session in
             table.index(of: session.agent) == nil || !names.contains(session.customer.issuer ?? "")

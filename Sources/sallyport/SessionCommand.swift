@@ -1,4 +1,5 @@
 import ArgumentParser
+import Confinement
 import Control
 import Glibc
 import PacketHeaders
@@ -62,9 +63,17 @@ struct SessionCommand: ParsableCommand {
             if output.json { try output.printJSON(session) } else { print(session.id) }
         }
 
+        private static func ownCgroup() throws -> String {
+            do throws(ConfinementError) {
+                return try CgroupHierarchy.current().pathOfProcess()
+            } catch {
+                throw CommandFailure.badInput("session open: --cgroup self: \(error)")
+            }
+        }
+
         private func binding() throws -> BindingRequest? {
             var found: [BindingRequest] = []
-            if let cgroup { found.append(.cgroup(try cgroup == "self" ? OwnCgroup.path() : cgroup)) }
+            if let cgroup { found.append(.cgroup(try cgroup == "self" ? Self.ownCgroup() : cgroup)) }
             if let cookie { found.append(.socket(cookie)) }
             if let ports {
                 guard let range = BindingRequest.ports(ports) else {
@@ -198,16 +207,4 @@ enum TokenFile {
     }
 
     private static let limit = 16_384
-}
-
-/// The cgroup of this process.
-enum OwnCgroup {
-    static func path() throws -> String {
-        let bytes = try InputFile.contents(of: "/proc/self/cgroup")
-        let text = String(decoding: bytes, as: UTF8.self)
-        guard let line = text.split(separator: "\n").first(where: { $0.hasPrefix("0::/") }) else {
-            throw CommandFailure.badInput("this process is in no cgroup v2")
-        }
-        return String(line.dropFirst(3))
-    }
 }

@@ -33,7 +33,7 @@ struct AgentProcess {
             }
         }
         let name = "session-" + session.prefix(16)
-        if Self.hasSystemd { try moveToScope(name) } else { try move(to: before + "/" + name) }
+        if access("/run/systemd/system", F_OK) == 0 { try moveToScope(name) } else { try move(to: before + "/" + name) }
         // systemd moves it in its own time.
         for _ in 0..<500 {
             if let now = path, now != before, now.contains(name), isAlive(pidfd), let id = hierarchy.identifier(of: now)
@@ -46,18 +46,7 @@ struct AgentProcess {
         throw refusal(503, "process \(pid) could not be moved into a cgroup of its own")
     }
 
-    private var path: String? {
-        var bytes = [UInt8](repeating: 0, count: 8192)
-        let descriptor = open("/proc/\(pid)/cgroup", O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { return nil }
-        defer { close(descriptor) }
-        let count = read(descriptor, &bytes, bytes.count)
-        guard count > 0 else { return nil }
-        let line = String(decoding: bytes[..<count], as: UTF8.self).split(separator: "\n").first {
-            $0.hasPrefix("0::/")
-        }
-        return line.map { String($0.dropFirst(3)) }
-    }
+    private var path: String? { CgroupHierarchy.path(ofProcess: pid) }
 
     /// A pidfd becomes readable when its process ends (pidfd_open(2)).
     private func isAlive(_ pidfd: Int32) -> Bool {
@@ -70,13 +59,10 @@ struct AgentProcess {
         guard mkdir(directory, 0o755) == 0 || errno == EEXIST else {
             throw refusal(503, "\(directory) cannot be made: \(String(cString: strerror(errno)))")
         }
-        let descriptor = open(directory + "/cgroup.procs", O_WRONLY | O_CLOEXEC)
-        defer { if descriptor >= 0 { close(descriptor) } }
-        let text = Array("\(pid)\n".utf8)
-        guard descriptor >= 0, write(descriptor, text, text.count) == text.count else {
-            let reason = String(cString: strerror(errno))
+        let number = TextFile.write("\(pid)\n", to: directory + "/cgroup.procs")
+        guard number == 0 else {
             rmdir(directory)
-            throw refusal(503, "process \(pid) cannot be moved into \(directory): \(reason)")
+            throw refusal(503, "process \(pid) cannot be moved into \(directory): \(String(cString: strerror(number)))")
         }
     }
 
@@ -97,11 +83,6 @@ struct AgentProcess {
         guard outcome.status == 0 else {
             throw refusal(503, "systemd made no scope for process \(pid): \(outcome.errors.prefix(256))")
         }
-    }
-
-    private static var hasSystemd: Bool {
-        var status = stat()
-        return lstat("/run/systemd/system", &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
     }
 
     private func refusal(_ status: Int, _ detail: String) -> ProblemDocument {

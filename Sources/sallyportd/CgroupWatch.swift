@@ -1,5 +1,6 @@
 import Glibc
 import Identity
+import Netlink
 import Synchronization
 
 /// Says when a cgroup has lost its last process, or is gone: by inotify on its `cgroup.events` (Documentation/admin-guide/
@@ -68,11 +69,6 @@ final class CgroupWatch: Sendable {
 
     /// Whether a process is in the cgroup or below it; false where it is gone.
     static func isPopulated(_ directory: String) -> Bool {
-        let file = open(directory + "/cgroup.events", O_RDONLY | O_CLOEXEC)
-        guard file >= 0 else { return false }
-        defer { close(file) }
-        var bytes = [UInt8](repeating: 0, count: 512)
-        let count = read(file, &bytes, bytes.count)
-        return count > 0 && String(decoding: bytes[..<count], as: UTF8.self).contains("populated 1")
+        TextFile.read(directory + "/cgroup.events")?.contains("populated 1") ?? false
     }
 }

@@ -195,13 +195,9 @@ final class SessionKeeper: Sendable {
     /// Ends a session. Its tokens are used up.
     func close(_ id: String, _ caller: SessionCaller) throws(SessionRefusal) {
         do throws(SessionError) {
-            let ended = try state.withLock { (state) throws(SessionError) in
-                let (session, changes) = try state.registry.close(id, caller: caller)
-                settle([(session, changes)], .sessionClosed, isUsedUp: true, &state)
-                return session
+            try end(.sessionClosed, "it was closed", isUsedUp: true) { (registry) throws(SessionError) in
+                [try registry.close(id, caller: caller)]
             }
-            cgroups.remove(ended.number)
-            report([ended], .sessionClosed, "it was closed")
         } catch {
             throw .refused(error)
         }
@@ -229,7 +225,7 @@ final class SessionKeeper: Sendable {
 
     /// Makes a change under the lock, remembers it, and tells the queue threads.
     private func change(
-        _ make: (inout State) throws(SessionError) -> (session: OpenSession, changes: [SessionChange]),
+        _ make: (inout State) throws(SessionError) -> SessionOutcome,
         remember: (inout State, OpenSession) throws(SessionJournalError) -> Void
     ) throws(SessionRefusal) -> OpenSession {
         try state.withLock { (state) throws(SessionRefusal) in
@@ -256,19 +252,30 @@ final class SessionKeeper: Sendable {
 
     // MARK: - Ends
 
-    /// Remembers ends and tells the queue threads, which cut at once. An end counts even where it cannot be remembered.
-    private func settle(
-        _ ended: [(session: OpenSession, changes: [SessionChange])], _ reason: Reason, isUsedUp: Bool,
-        _ state: inout State
-    ) {
-        guard !ended.isEmpty else { return }
-        post(ended.flatMap(\.changes))
-        do throws(SessionJournalError) {
-            try state.journal.note(ended: ended.map(\.session), reason, isUsedUp: isUsedUp)
-            state.journal.tidy(state.registry)
-        } catch {
-            note(error, &state)
+    /// Ends sessions: the queue threads cut their flows at once, the journal remembers it and the auditor is told. An end counts
+    /// even where it cannot be remembered.
+    @discardableResult
+    private func end<Failure: Error>(
+        _ reason: Reason, _ why: String, isUsedUp: Bool = false,
+        _ make: (inout SessionRegistry) throws(Failure) -> [SessionOutcome]
+    ) throws(Failure) -> [OpenSession] {
+        let ended = try state.withLock { (state) throws(Failure) in
+            let ended = try make(&state.registry)
+            guard !ended.isEmpty else { return [OpenSession]() }
+            post(ended.flatMap(\.changes))
+            do throws(SessionJournalError) {
+                try state.journal.note(ended: ended.map(\.session), reason, isUsedUp: isUsedUp)
+                state.journal.tidy(state.registry)
+            } catch {
+                note(error, &state)
+            }
+            return ended.map(\.session)
         }
+        for session in ended {
+            cgroups.remove(session.number)
+            tell(.sessionEnded, session, "\(describe(session)): \(why)", reason)
+        }
+        return ended
     }
 
     private func note(_ error: SessionJournalError, _ state: inout State) {
@@ -277,48 +284,24 @@ final class SessionKeeper: Sendable {
     }
 
     private func expire() {
-        let ended = state.withLock { state in
-            let ended = state.registry.expire(Clock.session())
-            settle(ended, .tokenExpired, isUsedUp: false, &state)
-            return ended.map(\.session)
-        }
-        for session in ended { cgroups.remove(session.number) }
-        report(ended, .tokenExpired, "its token has expired")
+        end(.tokenExpired, "its token has expired") { $0.expire(Clock.session()) }
     }
 
     private func endRemoved() {
         let current = current
-        let ended = state.withLock { state in
-            let ended = state.registry.endRemoved(keeping: current.agents, issuers: current.issuers)
-            settle(ended, .sessionClosed, isUsedUp: false, &state)
-            return ended.map(\.session)
+        end(.sessionClosed, "its agent or its issuer is no longer in the configuration") {
+            $0.endRemoved(keeping: current.agents, issuers: current.issuers)
         }
-        for session in ended { cgroups.remove(session.number) }
-        report(ended, .sessionClosed, "its agent or its issuer is no longer in the configuration")
     }
 
     private func endEmptied(_ sessions: [SessionNumber]) {
         guard !sessions.isEmpty else { return }
-        let ended = state.withLock { state in
-            var ended: [(session: OpenSession, changes: [SessionChange])] = []
-            for number in sessions {
-                if let end = state.registry.endEmptied(number) { ended.append(end) }
-            }
-            settle(ended, .sessionClosed, isUsedUp: false, &state)
-            return ended.map(\.session)
-        }
-        for session in ended {
-            cgroups.remove(session.number)
+        for session in end(.sessionClosed, "its cgroup has no process any more", { $0.endEmptied(sessions) }) {
             // One that was made for the session; a cgroup with processes stays.
             for case .cgroup(_, let path) in session.bindings where path.contains("/session-") {
                 rmdir(hierarchy.directory(of: path))
             }
         }
-        report(ended, .sessionClosed, "its cgroup has no process any more")
-    }
-
-    private func report(_ ended: [OpenSession], _ reason: Reason, _ why: String) {
-        for session in ended { tell(.sessionEnded, session, "\(describe(session)): \(why)", reason) }
     }
 
     private func tell(_ kind: EventKind, _ session: OpenSession, _ message: String, _ reason: Reason? = nil) {

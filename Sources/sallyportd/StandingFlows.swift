@@ -6,6 +6,7 @@ import Netlink
 import PacketHeaders
 import Policy
 import Rego
+import WholeFile
 
 /// A flow that the kernel goes on to pass when the daemon ends, and what it was allowed for.
 struct StandingFlow: Sendable {
@@ -73,20 +74,9 @@ struct StandingFlows: Sendable {
             ])
             text += input.json + "\n"
         }
-        let new = path + ".new"
-        unlink(new)
-        let descriptor = open(new, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
-        guard descriptor >= 0 else { return }
-        let bytes = Array(text.utf8)
-        var rest = bytes[...]
-        while !rest.isEmpty {
-            let count = rest.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
-            guard count > 0 else { break }
-            rest = rest.dropFirst(count)
-        }
-        close(descriptor)
-        // A part of it would be read as all of it: what is missing is decided without its facts, which is safe.
-        if rest.isEmpty { rename(new, path) } else { unlink(new) }
+        // Where it cannot be written the old one stays: facts of flows that are gone, and of another policy, say nothing.
+        let descriptor = WholeFile.replace(path, Array(text.utf8))
+        if descriptor >= 0 { close(descriptor) }
     }
 
     /// The policy of the run before, and what it allowed flows for.
@@ -116,12 +106,6 @@ struct StandingFlows: Sendable {
         var facts = stat()
         // Somebody else's file says nothing.
         guard fstat(descriptor, &facts) == 0, facts.st_uid == geteuid(), facts.st_mode & 0o077 == 0 else { return nil }
-        var bytes: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 262_144)
-        while true {
-            let count = Glibc.read(descriptor, &chunk, chunk.count)
-            guard count > 0 else { return count == 0 ? bytes : nil }
-            bytes += chunk[..<count]
-        }
+        return WholeFile.read(descriptor)
     }
 }

@@ -45,7 +45,7 @@ private let cgroup = RequestedBinding.cgroup(path: "/agents/bot/w1", CgroupID(ra
 private func open(
     _ registry: inout SessionRegistry, _ id: String, _ token: VerifiedToken, _ binding: RequestedBinding? = nil,
     by caller: SessionCaller = .operator, agent: String = "bot"
-) throws(SessionError) -> (session: OpenSession, changes: [SessionChange]) {
+) throws(SessionError) -> SessionOutcome {
     guard let table = try? table() else { throw .invalid("no table") }
     return try registry.open(
         id: id, agent: agent, token: token, binding: binding, caller: caller, in: table, now: start)
@@ -191,7 +191,7 @@ struct SessionRegistryTests {
         }
         // The session that ends with its cgroup takes no token along.
         let number = try open(&registry, "e", token("beta"), cgroup).session.number
-        _ = registry.endEmptied(number)
+        _ = registry.endEmptied([number])
         try open(&registry, "f", token("beta"))
     }
 
