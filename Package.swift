@@ -62,9 +62,11 @@ let package = Package(
     targets: [
         // C, one folder each: headers that Swift cannot import by itself, and nothing else.
         .target(name: "CNetfilter"),
+        .target(name: "CNFTables", linkerSettings: [.linkedLibrary("nftables")]),
         .target(name: "CThreads"),
         .target(name: "CUnixSocket"),
         .target(name: "CConfinement"),
+        .target(name: "CClock"),
         .target(name: "CLibcrypto", linkerSettings: [.linkedLibrary("crypto")]),
         .target(name: "CCurl", linkerSettings: [.linkedLibrary("curl")]),
         .target(name: "CRE2", linkerSettings: [.linkedLibrary("re2")]),
@@ -108,10 +110,12 @@ let package = Package(
         // What touches the world.
         module("Netlink", ["CNetfilter", "Octets", "PacketHeaders", "Identity"]),
         module("KeySets", ["CCurl", "JOSE", "Tokens", "WholeFile"]),
-        module("Configuration", ["JOSE", "PacketHeaders", "Identity", "Tokens", "WholeFile", yams]),
+        module("Configuration", ["JOSE", "PacketHeaders", "Identity", "Tokens", "WholeFile", "WireProtocols", yams]),
         .target(
-            name: "KernelRules", dependencies: ["Netlink", "PacketHeaders", "Identity", "Configuration"],
-            resources: [.embedInCode("sallyport.nft")], swiftSettings: swiftSettings),
+            name: "KernelRules",
+            dependencies: ["CNFTables", "CNetfilter", "Netlink", "PacketHeaders", "Identity", "Configuration"],
+            resources: [.embedInCode("sallyport.nft"), .embedInCode("sallyport-guard.nft")],
+            swiftSettings: swiftSettings),
         .target(
             name: "PolicySources", dependencies: ["Policy", "Rego", yams],
             resources: [.embedInCode("input.schema.json")], swiftSettings: swiftSettings),
@@ -121,11 +125,20 @@ let package = Package(
             ["CUnixSocket", "DecisionLog", "Identity", "JOSE", "PacketHeaders", "Policy", nioCore, nioPosix, nioHTTP1]),
         module("Confinement", ["CConfinement"]),
 
+        // What is enforced, looked at from outside.
+        module(
+            "Diagnosis",
+            [
+                "CClock", "Configuration", "Confinement", "Control", "DecisionLog", "Identity", "JOSE", "KernelRules",
+                "Netlink", "PacketHeaders",
+            ]),
+
         .executableTarget(
             name: "sallyportd",
             dependencies: [
                 "Enforcement", "Netlink", "KernelRules", "PolicySources", "DecisionLog", "Control", "Configuration",
-                "Identity", "PacketHeaders", "Policy", "Octets", "Rego", "WholeFile", "CThreads", "CUnixSocket", "JOSE",
+                "Flow", "Identity", "PacketHeaders", "Policy", "Octets", "Rego", "WholeFile", "CThreads", "CUnixSocket",
+                "JOSE",
                 "KeySets",
                 "Sessions",
                 "Tokens", "WireProtocols", argumentParser,
@@ -135,7 +148,8 @@ let package = Package(
             name: "sallyport",
             dependencies: [
                 "Enforcement", "Netlink", "KernelRules", "PolicySources", "DecisionLog", "Control", "Configuration",
-                "Confinement", "FlowInspection", "Identity", "PacketHeaders", "Rego", "WholeFile", "WireProtocols",
+                "Confinement", "Diagnosis", "FlowInspection", "Identity", "PacketHeaders", "Rego", "WholeFile",
+                "WireProtocols",
                 argumentParser,
             ],
             swiftSettings: swiftSettings),
@@ -184,9 +198,13 @@ let package = Package(
         tests("KernelRules", ["Netlink", "PacketHeaders", "NetworkLab"]),
         tests("PolicySources", ["Policy", "Rego", "Identity", "PacketHeaders"]),
         tests("DecisionLog", ["Identity", "PacketHeaders", "Policy"]),
-        tests("sallyport", [argumentParser, "Control", "DecisionLog", "Identity", "PacketHeaders", "Policy"]),
+        tests(
+            "sallyport", [argumentParser, "Control", "DecisionLog", "Diagnosis", "Identity", "PacketHeaders", "Policy"]),
         tests("Control", ["JOSE", "DecisionLog", "Identity", "PacketHeaders", "Policy"]),
         tests("Confinement", ["confinement-launcher", "confinement-probe"]),
+        tests(
+            "Diagnosis",
+            ["Configuration", "Control", "DecisionLog", "Identity", "JOSE", "KernelRules", "Netlink", "PacketHeaders"]),
     ],
     cxxLanguageStandard: .cxx17
 )

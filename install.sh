@@ -14,7 +14,7 @@ umask 022
 
 readonly build='swift build -c release --static-swift-stdlib -Xlinker --gc-sections -Xlinker -s --scratch-path .build-static'
 # What the binaries are linked with, and the programs that they run.
-readonly packages=(libssl3 libre2-9 libcurl4 libstdc++6 nftables util-linux)
+readonly packages=(libssl3 libre2-9 libcurl4 libnftables1 libstdc++6 nftables util-linux)
 readonly manifest=/usr/share/sallyport/manifest
 readonly units=(sallyport.slice sallyport-firewall.service sallyportd.service)
 

@@ -1,9 +1,14 @@
 #!/usr/bin/env python3
 """One large upload after a ClientHello: `server PORT`, or `client ADDRESS PORT HELLO GIGABYTES`, which prints bytes a second."""
-import os
 import socket
 import sys
+import tempfile
 import time
+
+FIRST = 16389
+"""Bytes of the record that goes ahead."""
+PIECE = 1 << 26
+"""Bytes of the file that is sent again and again."""
 
 
 def server(port):
@@ -13,8 +18,9 @@ def server(port):
         connection, _ = listener.accept()
         connection.recv(65536)
         connection.sendall(b"x")
-        total = 0
-        while size := connection.recv_into(buffer):
+        head = connection.recv(FIRST, socket.MSG_WAITALL)
+        expected, total = int.from_bytes(head[-8:], "big"), 0
+        while total < expected and (size := connection.recv_into(buffer)):
             total += size
         connection.sendall(total.to_bytes(8, "big"))
         connection.close()
@@ -31,22 +37,20 @@ def client(address, port, hello, gigabytes):
                 raise
     connection.sendall(open(hello, "rb").read())
     connection.recv(1)
-    # What follows looks like application data, as after a handshake.
-    connection.sendall(b"\x17\x03\x03\x40\x00" + bytes(16384))
-    size = int(gigabytes * (1 << 30))
-    with open("/dev/shm/sallyport-bulk", "wb") as file:
-        file.truncate(1 << 28)
-    began = time.monotonic()
-    with open("/dev/shm/sallyport-bulk", "rb") as file:
+    # What follows looks like application data, as after a handshake. It ends with how many bytes come behind it: a proxy may
+    # take the end of one direction for the end of both.
+    size = -(-int(gigabytes * (1 << 30)) // PIECE) * PIECE
+    connection.sendall(b"\x17\x03\x03\x40\x00" + bytes(FIRST - 13) + size.to_bytes(8, "big"))
+    with tempfile.TemporaryFile(dir="/dev/shm") as file:
+        file.truncate(PIECE)
+        began = time.monotonic()
         sent = 0
         while sent < size:
             file.seek(0)
             sent += connection.sendfile(file)
-    connection.shutdown(socket.SHUT_WR)
-    reply = connection.recv(8)
-    took = time.monotonic() - began
-    os.unlink("/dev/shm/sallyport-bulk")
-    if int.from_bytes(reply, "big") != sent + 16389:
+        reply = connection.recv(8)
+        took = time.monotonic() - began
+    if int.from_bytes(reply, "big") != sent:
         sys.exit(f"sent {sent}, arrived {int.from_bytes(reply, 'big')}")
     print(sent / took)
 

@@ -24,18 +24,31 @@ default refusal := {
 permission := {"allow": true, "rule": concat("/", ["connect", min(usable)])} if {
 	input.stage == "connect"
 	count(usable) > 0
+	not own_listener
 }
 
 permission := {"allow": true, "rule": concat("/", ["resolve", min(knowing)])} if {
 	input.stage == "resolve"
 	input.question.type in question_types
 	count(knowing) > 0
+	not carrying
+	not hurried
 }
 
 permission := {"allow": true, "rule": concat("/", [input.stage, min(reached)])} if {
 	input.stage in {"hello", "request"}
 	count(reached) > 0
+	not own_listener
+	not outer
 }
+
+permission := {"allow": true, "rule": concat("/", [input.stage, "own-listener"])} if {
+	input.stage in {"connect", "hello", "request"}
+	own_listener
+}
+
+# A socket of this host that the agent itself listens at: a worker, a browser that it drives.
+own_listener if input.destination.listener_agent == input.agent.id
 
 # --- the reasons against, the most telling one first
 
@@ -48,23 +61,38 @@ refusal := deny("agent", sprintf("agent %s may reach nothing: it is not listed u
 	customer_missing
 } else := deny("question", sprintf("agent %s may not look up %s: none of its destinations lists this name", [input.agent.id, input.question.name])) if {
 	input.stage == "resolve"
+	count(knowing) == 0
+} else := deny("question-shape", sprintf("a label of %s is longer and more random than a host's name is: it may carry data out", [input.question.name])) if {
+	carrying
+} else := deny("question-rate", sprintf("agent %s asked for %d distinct names within a minute: that may carry data out", [input.agent.id, input.question.rate])) if {
+	hurried
 } else := deny("transport", sprintf("agent %s may not use %s: none of its destinations lists a protocol over it", [input.agent.id, input.destination.transport])) if {
 	input.destination.transport != "tcp"
 	count(carried) == 0
 } else := deny("special-address", special_reason) if {
 	closed
 	count(usable) == 0
+} else := deny("name_not_at_ip", sprintf("no name that agent %s may reach leads to %s: it has to be looked up first, at a resolver of the configuration", [input.agent.id, input.destination.address])) if {
+	count(usable) == 0
+	some group in carried
+	input.destination.port in ports(group)
+	count(data.destinations[group].hosts) > 0
 } else := deny("port", sprintf("nothing that agent %s may reach is at port %d", [input.agent.id, input.destination.port])) if {
 	count(usable) == 0
 } else := deny("stage", sprintf("this policy has no rule for the stage %s", [input.stage])) if {
 	not input.stage in {"connect", "resolve", "hello", "request"}
 } else := deny("no-name", sprintf("no host name was given, and agent %s may not reach %s without one", [input.agent.id, input.destination.address])) if {
 	not named
+} else := deny("encrypted_client_hello", sprintf("%s is the outer name of a ClientHello that encrypts the one that is meant: agent %s would reach a name that nobody sees", [host, input.agent.id])) if {
+	outer
 } else := deny("host", sprintf("agent %s may not reach %s: none of its destinations lists this name", [input.agent.id, host])) if {
 	count(knowing) == 0
 } else := deny("special-address", special_reason) if {
 	closed
 	count(knowing & usable) == 0
+} else := deny("name_not_at_ip", sprintf("%s does not lead to %s: no DNS answer that agent %s received says so", [host, input.destination.address, input.agent.id])) if {
+	count(knowing & usable) > 0
+	every group in knowing & usable { not at_its_place(group) }
 } else := deny("protocol", sprintf("agent %s may not reach %s at port %d with %s", [input.agent.id, host, input.destination.port, protocol])) if {
 	count(listing) == 0
 } else := deny("tunnel", sprintf("agent %s may not reach %s through a proxy (CONNECT, SOCKS)", [input.agent.id, host])) if {
@@ -130,10 +158,19 @@ usable contains group if {
 	leads_here(group)
 }
 
-# A name may be at any public address, or at one of the listed inside ones.
+# A name may be at any public address, or at one of the listed inside ones: where DNS answers are watched, at those that the
+# agent was answered with.
 leads_here(group) if {
 	not closed
+	not input.destination.names
 	count(data.destinations[group].hosts) > 0
+}
+
+leads_here(group) if {
+	not closed
+	some name in input.destination.names
+	some pattern in patterns_of(name)
+	_ = data.destinations[group].hosts[pattern]
 }
 
 leads_here(group) if address_listed(group)
@@ -176,12 +213,29 @@ reached contains group if {
 	address_listed(group)
 }
 
+# A protocol that never names a host, where a name of the group is known to lead.
+reached contains group if {
+	not named
+	protocol in {"ssh", "postgres", "mysql", "smtp", "imap", "pop3", "ftp", "ldap", "redis", "mongodb", "mqtt"}
+	some group in usable
+	protocol in protocols(group)
+	some name in input.destination.names
+	some pattern in patterns_of(name)
+	_ = data.destinations[group].hosts[pattern]
+}
+
 # Those that list the name, at this port and for this protocol.
 listing contains group if {
 	some group in usable
 	group in knowing
+	at_its_place(group)
 	protocol in protocols(group)
 }
+
+# Whether the name is where it leads to, as far as that is known, or the address is listed by itself.
+at_its_place(group) if not input.destination.address_matches_host == false
+
+at_its_place(group) if address_listed(group)
 
 # Those that list the name.
 knowing contains group if {
@@ -207,13 +261,71 @@ host := input.destination.host
 # The address itself, written where a name belongs, is no name.
 named if host != input.destination.address
 
-# What may stand in the data for this host: itself, and a star for each of its ends.
-patterns contains host
+# What may stand in the data for this host.
+patterns := patterns_of(host)
 
-patterns contains concat(".", array.concat(["*"], array.slice(labels, i, count(labels)))) if {
-	labels := split(host, ".")
+# A name itself, and a star for each of its ends.
+patterns_of(name) := {name} | {pattern |
+	labels := split(name, ".")
 	some i in numbers.range(1, count(labels) - 1)
+	pattern := concat(".", array.concat(["*"], array.slice(labels, i, count(labels))))
 }
+
+# --- Encrypted ClientHello
+
+# Camouflage (GREASE) goes with the name that is meant, which leads to the address. What is really encrypted goes with the
+# outer name of whoever holds the keys: one that is known as such, or one that does not lead there.
+outer if {
+	input.protocol.encrypted_client_hello
+	input.destination.host in outer_names
+}
+
+outer if {
+	input.protocol.encrypted_client_hello
+	input.destination.address_matches_host == false
+	not listed_here
+}
+
+listed_here if {
+	some group in usable
+	address_listed(group)
+}
+
+default outer_names := ["cloudflare-ech.com"]
+
+outer_names := data.outer_names
+
+# --- DNS as a way out: what a name says to whoever answers for it
+
+# A label that is long, or one that no word is like.
+carrying if {
+	some label in input.question.labels
+	count(label) > longest_label
+}
+
+carrying if {
+	some label in input.question.labels
+	count(label) >= random_label
+	input.question.entropy > entropy
+}
+
+hurried if input.question.rate > names_per_minute
+
+default longest_label := 50
+
+longest_label := data.questions.longest_label
+
+default random_label := 24
+
+random_label := data.questions.random_label
+
+default entropy := 3.9
+
+entropy := data.questions.entropy
+
+default names_per_minute := 300
+
+names_per_minute := data.questions.names_per_minute
 
 # --- methods and paths
 

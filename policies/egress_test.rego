@@ -272,6 +272,25 @@ test_no_session if {
 	refused(ask({"destination": {"host": "api.partner.example"}, "agent": {"id": "db-bot"}}), "port")
 }
 
+listening(agent, stage, protocol) := ask({
+	"stage": stage,
+	"destination": {"host": "localhost", "address": "127.0.0.1", "port": 9222, "listener_agent": agent},
+	"protocol": {"name": protocol},
+})
+
+test_own_listener if {
+	allowed(listening("bot", "connect", "unknown"), "connect/own-listener")
+	allowed(listening("bot", "hello", "unknown"), "hello/own-listener")
+	allowed(listening("bot", "request", "http"), "request/own-listener")
+}
+
+test_listener_of_another_agent if {
+	every stage in ["connect", "hello", "request"] {
+		answer := listening("db-bot", stage, "http")
+		answer.allow == false
+	}
+}
+
 test_unknown_stage if refused(ask({"stage": "later"}), "stage")
 
 test_exactly_one_answer_for_anything if {
@@ -290,3 +309,103 @@ test_data_names_no_missing_group if {
 	}
 	count(missing) == 0
 }
+
+# --- names and places
+
+placed(names, stage, host, matches) := ask({
+	"stage": stage,
+	"destination": {"host": host, "address": "93.184.215.14", "names": names, "address_matches_host": matches},
+})
+
+test_bound_name if allowed(placed(["pypi.org"], "hello", "pypi.org", true), "hello/packages")
+
+# An ECH extension with the name that is meant is camouflage; with another one it hides the name that is meant.
+hiding(host, matches) := ask({
+	"destination": {"host": host, "address": "93.184.215.14", "names": ["pypi.org"], "address_matches_host": matches},
+	"protocol": {"encrypted_client_hello": true},
+})
+
+test_camouflage if allowed(hiding("pypi.org", true), "hello/packages")
+
+test_outer_name if {
+	refused(hiding("evil.example", false), "encrypted_client_hello")
+	refused(hiding("files.pythonhosted.org", false), "encrypted_client_hello")
+	refused(hiding("cloudflare-ech.com", true), "encrypted_client_hello")
+	allowed(ask({"agent": {"id": "mail-bot"}, "destination": {"host": "mx.example", "address": "9.9.9.9", "port": 25, "names": [], "address_matches_host": false}, "protocol": {"encrypted_client_hello": true}}), "hello/mail")
+}
+
+test_name_elsewhere if refused(placed(["files.pythonhosted.org"], "hello", "pypi.org", false), "name_not_at_ip")
+
+test_address_of_another_name if refused(placed(["pypi.org"], "hello", "evil.example", false), "host")
+
+test_connect_to_a_bound_address if allowed(placed(["files.pythonhosted.org"], "connect", null, null), "connect/packages")
+
+test_connect_to_an_unbound_address if refused(placed([], "connect", null, null), "name_not_at_ip")
+
+test_connect_to_an_unlisted_name if refused(placed(["evil.example"], "connect", null, null), "name_not_at_ip")
+
+test_connect_at_another_port if {
+	answer := ask({"stage": "connect", "destination": {"host": null, "address": "93.184.215.14", "port": 22, "names": []}})
+	refused(answer, "port")
+}
+
+test_bound_name_at_the_inside if {
+	answer := ask({
+		"stage": "connect",
+		"destination": {"host": null, "address": "169.254.169.254", "port": 443, "names": ["pypi.org"]},
+	})
+	refused(answer, "special-address")
+}
+
+test_listed_address_needs_no_answer if {
+	answer := ask({
+		"agent": {"id": "mail-bot"},
+		"destination": {"host": "mx.example", "address": "9.9.9.9", "port": 25, "names": [], "address_matches_host": false},
+		"protocol": {"name": "smtp"},
+	})
+	allowed(answer, "hello/mail")
+}
+
+nameless(names, protocol) := answer if {
+	answer := egress.decision with input as {
+		"stage": "hello",
+		"agent": {"id": "mail-bot"},
+		"destination": {"address": "93.184.215.14", "port": 25, "transport": "tcp", "names": names},
+		"protocol": {"name": protocol},
+	}
+		with data.destinations as universe
+		with data.agents as agents
+		with data.inside as []
+}
+
+test_protocol_without_names_where_a_name_leads if allowed(nameless(["mx.example"], "smtp"), "hello/mail")
+
+test_protocol_without_names_elsewhere if nameless([], "smtp").allow == false
+
+test_unlisted_protocol_where_a_name_leads if nameless(["mx.example"], "ssh").allow == false
+
+test_tls_without_a_name_where_a_name_leads if nameless(["mx.example"], "tls").allow == false
+
+# --- DNS as a way out
+
+question(facts) := ask({
+	"stage": "resolve",
+	"destination": {"host": facts.name, "host_source": "dns_question", "address": "198.18.0.53", "port": 53, "transport": "udp"},
+	"protocol": {"name": "dns"},
+	"question": object.union({"type": "A", "labels": split(facts.name, "."), "entropy": 2.5, "rate": 1}, facts),
+})
+
+test_ordinary_question if allowed(question({"name": "a-very-ordinary-but-longer-name.pythonhosted.org"}), "resolve/packages")
+
+test_long_label if {
+	name := "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.pythonhosted.org"
+	refused(question({"name": name}), "question-shape")
+}
+
+test_random_label if {
+	refused(question({"name": "mfrggzdfmztwq2lknnwg23tp.pythonhosted.org", "entropy": 4.1}), "question-shape")
+}
+
+test_many_names if refused(question({"name": "files.pythonhosted.org", "rate": 301}), "question-rate")
+
+test_unlisted_name_is_no_matter_of_shape if refused(question({"name": "evil.example"}), "question")

@@ -130,3 +130,18 @@ int clc_quic_open(
         && EVP_CIPHER_CTX_ctrl(contexts->gcm, EVP_CTRL_AEAD_SET_TAG, 16, (void *)(payload + length)) == 1
         && EVP_DecryptFinal_ex(contexts->gcm, out + length, &count) == 1;
 }
+
+int clc_quic_seal(
+    clc_quic *contexts, const clc_quic_keys *keys, uint64_t packet_number, const uint8_t *header, size_t header_length,
+    const uint8_t *payload, size_t length, uint8_t *out) {
+    uint8_t nonce[12];
+    int count = 0;
+    if (length == 0 || length > 65535 || header_length > 65535) return 0;
+    memcpy(nonce, keys->iv, sizeof nonce);
+    for (int i = 0; i < 8; i++) nonce[11 - i] ^= (uint8_t)(packet_number >> (8 * i));
+    return EVP_EncryptInit_ex2(contexts->gcm, NULL, keys->key, nonce, NULL) == 1
+        && EVP_EncryptUpdate(contexts->gcm, NULL, &count, header, (int)header_length) == 1
+        && EVP_EncryptUpdate(contexts->gcm, out, &count, payload, (int)length) == 1
+        && EVP_EncryptFinal_ex(contexts->gcm, out + length, &count) == 1
+        && EVP_CIPHER_CTX_ctrl(contexts->gcm, EVP_CTRL_AEAD_GET_TAG, 16, out + length) == 1;
+}

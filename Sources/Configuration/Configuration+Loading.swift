@@ -74,9 +74,8 @@ extension Configuration {
 
     private mutating func read(_ root: YAMLReader, host: Host) {
         let values = root.mapping([
-            "slice", "agents", "customers", "agent_tokens", "listen", "resolvers", "queues", "mark", "policy", "limits",
-            "log",
-            "control", "deny",
+            "slice", "agents", "customers", "agent_tokens", "listen", "resolvers", "dns", "bindings", "queues", "mark",
+            "policy", "limits", "log", "control", "deny",
         ])
         if let reader = values["slice"], let name = reader.text("the name of a systemd slice") {
             if SystemdName.isSlice(name) {
@@ -95,6 +94,8 @@ extension Configuration {
         if let reader = values["agent_tokens"] { agentTokens = CustomersReader.agentTokens(reader) }
         if let reader = values["listen"] { listen = ListenReader.read(reader, agents: agents) }
         if let reader = values["resolvers"] { resolvers = Self.addresses(reader) }
+        if let reader = values["bindings"] { bindings = NamesReader.bindings(reader) }
+        if let reader = values["dns"] { bindings += NamesReader.settings(reader, &dns) }
         if let reader = values["queues"] { queues.read(reader) }
         if let reader = values["mark"] { mark.read(reader) }
         if let reader = values["policy"] { policy.read(reader) }
@@ -106,7 +107,7 @@ extension Configuration {
         if let mode = values["deny"]?.choice(DenyMode.self) { deny = mode }
     }
 
-    private static func addresses(_ reader: YAMLReader) -> [IPAddress] {
+    static func addresses(_ reader: YAMLReader) -> [IPAddress] {
         var seen: [IPAddress] = []
         for element in reader.oneOrMore(of: "addresses") {
             guard let text = element.scalar("an address") else { continue }

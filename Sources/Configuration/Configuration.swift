@@ -24,6 +24,10 @@ public struct Configuration: Equatable, Sendable {
     public var listen: [ListenRule] = []
     /// `resolvers:` Where DNS may go; nowhere by default.
     public var resolvers: [IPAddress] = []
+    /// `dns:` How names are bound to addresses.
+    public var dns = NameSettings()
+    /// `bindings:` Names that lead to addresses without an answer, in the order of the file.
+    public var bindings: [NameBinding] = []
     /// `queues:`
     public var queues = Queues()
     /// `mark:`
@@ -37,7 +41,7 @@ public struct Configuration: Equatable, Sendable {
     /// `control:`
     public var control = ControlSettings()
     /// `deny:` How a refused flow is answered.
-    public var deny = DenyMode.reset
+    public var deny = DenyMode.explain
 
     /// A configuration of defaults, without agents.
     public init() {}
@@ -46,6 +50,9 @@ public struct Configuration: Equatable, Sendable {
     public func agentTable() throws(AgentTableError) -> AgentTable {
         try AgentTable(agents, slice: slice)
     }
+
+    /// Whether it is known which names lead to an address: answers are watched, or the configuration says it.
+    public var watchesNames: Bool { dns.isWatched && !(resolvers.isEmpty && bindings.isEmpty) }
 
     /// Where the programs keep what must be remembered while they run: the directory of the control socket.
     public var stateDirectory: String {
@@ -72,6 +79,35 @@ public struct Configuration: Equatable, Sendable {
         public var tcp: Range<UInt16> { base..<base + UInt16(count) }
         /// The queue numbers of UDP and of TCP segments queued again, one a thread.
         public var udp: Range<UInt16> { base + UInt16(count)..<base + 2 * UInt16(count) }
+    }
+
+    /// `dns:`
+    public struct NameSettings: Equatable, Sendable {
+        /// Whether answers are watched; `dns: off` ends it.
+        public var isWatched = true
+        /// What a shorter time to live of an answer is taken for: 0...86,400 s.
+        public var floorSeconds: UInt32 = 60
+        /// How long a name leads to an address after its time to live, and after each flow to it: 0...86,400 s.
+        public var graceSeconds: UInt32 = 900
+        /// A file of the form of hosts(5) whose names count as `bindings:`; nil for none.
+        public var hostsFile: String?
+
+        /// The defaults.
+        public init() {}
+    }
+
+    /// One entry of `bindings:`, or a line of the hosts file.
+    public struct NameBinding: Equatable, Sendable {
+        /// The name: lower case, no trailing dot.
+        public var host: String
+        /// Where it leads.
+        public var addresses: [IPAddress]
+
+        /// A binding from its parts.
+        public init(host: String, addresses: [IPAddress]) {
+            self.host = host
+            self.addresses = addresses
+        }
     }
 
     /// `policy:` Where the policy is.
@@ -122,6 +158,8 @@ public struct Configuration: Equatable, Sendable {
 
     /// `deny:` How a refused flow is answered.
     public enum DenyMode: String, Equatable, Sendable, CaseIterable {
+        /// In the words of the protocol: a TLS alert, a response of HTTP or DNS, an error of a database; else as `reset`.
+        case explain
         /// TCP reset, else ICMP administratively prohibited.
         case reset
         /// Nothing is sent back.

@@ -6,7 +6,8 @@ import NIOPosix
 
 /// Asks a running daemon. One connection a request.
 public struct ControlClient: Sendable {
-    private let path: String
+    /// The socket that it asks at.
+    package let path: String
 
     /// A client of the socket at `path`.
     public init(path: String) {
@@ -94,10 +95,12 @@ public struct ControlClient: Sendable {
                 headers.add(name: "content-type", value: "application/json")
                 headers.add(name: "content-length", value: String(body.count))
             }
-            try await outbound.write(
-                .head(HTTPRequestHead(version: .http1_1, method: method, uri: target, headers: headers)))
-            if !body.isEmpty { try await outbound.write(.body(.byteBuffer(ByteBuffer(bytes: body)))) }
-            try await outbound.write(.end(nil))
+            var parts: [HTTPClientRequestPart] = [
+                .head(HTTPRequestHead(version: .http1_1, method: method, uri: target, headers: headers))
+            ]
+            if !body.isEmpty { parts.append(.body(.byteBuffer(ByteBuffer(bytes: body)))) }
+            // At once: a request without a body is whole with its head, and the server may answer and close on it.
+            try await outbound.write(contentsOf: parts + [.end(nil)])
             return try await receive(inbound)
         }
     }

@@ -18,6 +18,8 @@ public enum RecordField: String, CaseIterable, Sendable {
     case address = "ADDRESS"
     case port = "PORT"
     case transport = "TRANSPORT"
+    case addressNames = "ADDRESS_NAMES"
+    case addressMatchesHost = "ADDRESS_MATCHES_HOST"
     case sourceAddress = "SOURCE_ADDRESS"
     case sourcePort = "SOURCE_PORT"
     case `protocol` = "PROTOCOL"
@@ -55,7 +57,8 @@ public enum RecordField: String, CaseIterable, Sendable {
         switch self {
         case .port, .sourcePort, .uid, .pid, .latency, .repeats: true
         case .decisionID, .time, .verdict, .reason, .policyReason, .rule, .policyRevision, .stage, .agent, .customer,
-            .session, .direction, .host, .hostSource, .address, .transport, .sourceAddress, .protocol, .protocolLayers,
+            .session, .direction, .host, .hostSource, .address, .transport, .addressNames, .addressMatchesHost,
+            .sourceAddress, .protocol, .protocolLayers,
             .protocolVersion, .alpn, .encryptedClientHello, .ja4, .method, .path, .question, .questionType, .database,
             .databaseUser, .executable, .cgroup, .firstTime, .lastTime, .firstDecisionID,
             .lastDecisionID, .event:
@@ -70,13 +73,13 @@ public enum RecordField: String, CaseIterable, Sendable {
         case .path: 4080
         case .policyReason, .executable, .cgroup: 1024
         case .alpn: 512
-        case .question: 1024
+        case .question, .addressNames: 1024
         case .host: 253
         case .rule, .database, .databaseUser: 256
         case .agent, .method, .session: 64
         case .customer: 256
         case .decisionID, .time, .verdict, .reason, .policyRevision, .stage, .direction, .hostSource, .address, .port,
-            .transport, .sourceAddress, .sourcePort, .protocol, .protocolLayers, .protocolVersion,
+            .transport, .addressMatchesHost, .sourceAddress, .sourcePort, .protocol, .protocolLayers, .protocolVersion,
             .encryptedClientHello, .ja4,
             .questionType, .uid,
             .pid, .latency, .repeats, .firstTime, .lastTime, .firstDecisionID, .lastDecisionID, .event:

@@ -139,6 +139,12 @@ public enum RecordFormat {
 
     private static func visitDetail(_ record: DecisionRecord, _ sink: inout some RecordSink) {
         let input = record.input
+        if let names = input.names {
+            sink.text(.addressNames, names.prefix(addressNameCount).joined(separator: ","), as: .name)
+        }
+        if let matches = input.addressMatchesHost {
+            sink.text(.addressMatchesHost, matches ? "true" : "false", as: .name)
+        }
         if let flow = record.flow {
             sink.text(.sourceAddress, flow.source.description, as: .name)
             sink.number(.sourcePort, UInt64(flow.sourcePort))
@@ -182,6 +188,8 @@ public enum RecordFormat {
         return String(decoding: upper, as: UTF8.self)
     }
 
+    /// How many of an address's names are written: an address of a large host has thousands.
+    private static let addressNameCount = 64
     private static let messagePartLimit = 256
     private static let eventValueLimit = 4080
 }

@@ -188,6 +188,7 @@ private struct ReplayEffects: EnforcementEffects {
     mutating func requeue(_ packet: PacketReference, to queue: UInt16) { waiting[packet.id] = nil }
     func inject(_ bytes: RawSpan) {}
     mutating func cut(_ flow: FiveTuple, isForwarded: Bool) { decided.insert(flow) }
+    mutating func makeDecisionID(nanoseconds _: UInt64) -> String { "" }
     mutating func report(_ outcome: Outcome) { outcomes.append(outcome) }
     func monotonicNow() -> UInt64 { 0 }
 }

@@ -96,11 +96,16 @@ extension EnforcementEngine where Resolver: ~Copyable {
                 effects: &effects)
             return false
         }
+        if let refusal = refusal(towards: state, tuple) {
+            cut(slot, reason, refusal.decision.policyReason, clock: clock, effects: &effects)
+            return false
+        }
         var input = makeInput(.connect, tuple, state, clock: clock)
+        if let names = facts[slot]?.names { input.names = names }
         var decision = session.decide(input)
         if decision.allow, let facts = facts[slot] {
             facts.complete(&input)
-            decision = decide(input)
+            decision = decide(&input)
         }
         guard decision.allow else {
             cut(slot, reason, decision.policyReason, clock: clock, effects: &effects)

@@ -16,8 +16,8 @@ extension EnforcementEngine where Resolver: ~Copyable {
         _ arrival: Arrival, _ bytes: RawSpan, effects: inout Effects
     ) {
         let tuple = arrival.packet.flow
-        if !isFromAgent(arrival) {
-            handleUDPTowardsAgent(arrival, effects: &effects)
+        if !isFromAgent(arrival) || isOfHostResolver(arrival) || answered(arrival) != nil {
+            handleUDPTowardsAgent(arrival, bytes, effects: &effects)
             return
         }
         let payload = bytes.extracting(arrival.packet.payload)
@@ -54,10 +54,18 @@ extension EnforcementEngine where Resolver: ~Copyable {
 
     /// A datagram towards a forwarded agent: an answer to its own, or an outsider's.
     private mutating func handleUDPTowardsAgent<Effects: EnforcementEffects & ~Copyable>(
-        _ arrival: Arrival, effects: inout Effects
+        _ arrival: Arrival, _ bytes: RawSpan, effects: inout Effects
     ) {
         let tuple = arrival.packet.flow
-        if let slot = flows.find(tuple.reversed), flows[slot].phase != .refused, !flows[slot].isInbound {
+        if isResolver(tuple.reversed) {
+            // One to a question of an earlier run, or that nobody asked, is none.
+            guard let slot = flows.find(tuple.reversed), flows[slot].isToResolver else {
+                counters.noise &+= 1
+                effects.drop(arrival.facts.reference)
+                return
+            }
+            handleAnswer(slot, arrival, bytes, effects: &effects)
+        } else if let slot = flows.find(tuple.reversed), flows[slot].phase != .refused, !flows[slot].isInbound {
             effects.accept(arrival.facts.reference, mark: .undecided)
         } else if let slot = flows.find(tuple), flows[slot].isInbound {
             effects.accept(arrival.facts.reference, mark: .undecided)
@@ -104,6 +112,11 @@ extension EnforcementEngine where Resolver: ~Copyable {
             decideInbound(arrival, nil, identity: identity, opener: tuple.reversed, effects: &effects)
             return nil
         } else {
+            state.listener = listener(of: arrival)
+            if let refusal = refusal(towards: state, tuple) {
+                refuse(arrival, nil, identity: identity, refusal, effects: &effects)
+                return nil
+            }
             let input = makeInput(.connect, tuple, state, clock: arrival.clock)
             let decision = session.decide(input)
             guard decision.allow else {
@@ -133,21 +146,38 @@ extension EnforcementEngine where Resolver: ~Copyable {
         var input = makeInput(.resolve, arrival.packet.flow, flows[slot], clock: arrival.clock)
         input.protocol = ProtocolFacts(name: ApplicationProtocol.dns.rawValue)
         var refusal: Refusal?
+        var message: DNSMessage?
         do throws(WireError) {
-            refusal = Self.refusal(of: try DNSMessage(parsing: payload), &input)
+            let parsed = try DNSMessage(parsing: payload)
+            refusal = Self.refusal(of: parsed, &input)
+            message = parsed
         } catch {
             if let question = DNSMessage.question(ofCut: payload) {
                 input.question = QuestionFacts(name: question.name.description, type: question.type.description)
             }
             refusal = Refusal(.parseError, error.text, input)
         }
-        let decision = refusal?.decision ?? decide(input)
-        report(input, decision, arrival.packet.flow, arrival.clock, inode: flows[slot].inode, effects: &effects)
+        if refusal == nil { count(&input, clock: arrival.clock) }
+        let decision = refusal?.decision ?? decide(&input)
+        let id = report(
+            input, decision, arrival.packet.flow, arrival.clock, inode: flows[slot].inode, effects: &effects)
         if decision.allow {
+            if let message { expectAnswer(to: message, slot) }
             acceptCopy(arrival, bytes, dropping: 0, mark: .undecided, effects: &effects)
+        } else if let words = words(refusing: payload, decision, input, id) {
+            answer(arrival, words, effects: &effects)
+            effects.drop(arrival.facts.reference)
         } else {
             effects.accept(arrival.facts.reference, mark: .refusedAlone)
         }
+    }
+
+    /// What a refused question is answered; nil where it is answered by no words of DNS.
+    private func words(
+        refusing question: RawSpan, _ decision: PolicyDecision, _ input: PolicyInput, _ id: String?
+    ) -> [UInt8]? {
+        if input.isCanary { return RefusalMessage.dnsNameError(question) }
+        return id.flatMap { RefusalMessage.dns(refusing: question, RefusalText(decision, input, $0)) }
     }
 
     private mutating func judgeQUIC<Effects: EnforcementEffects & ~Copyable>(
@@ -168,14 +198,15 @@ extension EnforcementEngine where Resolver: ~Copyable {
         } catch {
             datagramInspections.put(flows[slot].inspection, inspection)
             let input = input(slot, inspection.inspector.application, arrival)
-            refuse(slot, arrival, nil, Refusal(.parseError, error.text, input), effects: &effects)
+            refuse(
+                slot, arrival, nil, Refusal(.parseError, error.text, input), payload: payload.array, effects: &effects)
             return
         }
         let application = inspection.inspector.application
         datagramInspections.put(flows[slot].inspection, inspection)
         for fact in facts {
             if let refusal = judge(fact, slot, application, arrival, effects: &effects) {
-                refuse(slot, arrival, nil, refusal, effects: &effects)
+                refuse(slot, arrival, nil, refusal, payload: payload.array, effects: &effects)
                 return
             }
         }
@@ -210,7 +241,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
             input.host = hello.host?.description
             input.hostSource = hello.host == nil ? nil : .sni
             input.protocol?.take(hello)
-            let decision = decide(input)
+            let decision = decide(&input)
             guard decision.allow else { return Refusal(decision, input: input) }
             facts.keep(input, for: slot)
             report(input, decision, arrival.packet.flow, arrival.clock, inode: flows[slot].inode, effects: &effects)

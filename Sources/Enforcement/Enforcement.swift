@@ -19,6 +19,8 @@ public import Policy
 
 /// How a refusal shows itself to the agent.
 public enum DenyMode: String, Hashable, Sendable {
+    /// In the words of the protocol where it has some, to the agent, else as `reset`.
+    case explain
     /// A TCP reset or an ICMP message, at once, to both ends.
     case reset
     /// Silence.
@@ -37,16 +39,20 @@ public final class EnforcementSnapshot: Sendable {
     public let listen: [ListenRule]
     /// How refusals are shown.
     public let deny: DenyMode
+    /// What is known of names.
+    public let names: NameWatch
 
     /// A snapshot from its parts.
     public init(
-        agents: AgentTable, policy: any PolicyEngine, resolvers: [IPAddress], listen: [ListenRule], deny: DenyMode
+        agents: AgentTable, policy: any PolicyEngine, resolvers: [IPAddress], listen: [ListenRule], deny: DenyMode,
+        names: NameWatch = NameWatch()
     ) {
         self.agents = agents
         self.policy = policy
         self.resolvers = resolvers
         self.listen = listen
         self.deny = deny
+        self.names = names
     }
 }
 
@@ -55,7 +61,7 @@ extension EnforcementSnapshot {
     /// flow keeps its agent.
     func decides(as other: EnforcementSnapshot) -> Bool {
         policy.revision == other.policy.revision && agents.agents == other.agents.agents
-            && resolvers == other.resolvers && listen == other.listen
+            && resolvers == other.resolvers && listen == other.listen && names == other.names
     }
 }
 
@@ -101,8 +107,10 @@ public struct EnforcementCounters: Sendable, Equatable {
     public var held: UInt64 = 0
     /// Packets copied and dropped, for TCP to send again.
     public var deferred: UInt64 = 0
-    /// Datagrams dropped because they belong to no connection that is known.
+    /// Datagrams dropped because they belong to no connection that is known, or answer no question.
     public var noise: UInt64 = 0
+    /// DNS answers that went on without their records, which would have let a client hide its server name.
+    public var withheld: UInt64 = 0
     /// Flows refused because the table or the inspection pool was full.
     public var full: UInt64 = 0
 

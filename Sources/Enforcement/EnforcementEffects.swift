@@ -96,6 +96,8 @@ public protocol EnforcementEffects: ~Copyable {
     ///   - flow: the flow, its opener first.
     ///   - isForwarded: whether it crosses the host; otherwise its socket is one of the host's, and is ended too.
     mutating func cut(_ flow: FiveTuple, isForwarded: Bool)
+    /// A new id for a decision at this time, in nanoseconds since the Unix epoch: for one whose record is to be named to the agent.
+    mutating func makeDecisionID(nanoseconds: UInt64) -> String
     /// Reports a decision or a refusal, once.
     mutating func report(_ outcome: Outcome)
     /// `CLOCK_MONOTONIC` now, in nanoseconds, for the latency of a decision.
@@ -116,11 +118,13 @@ public struct Outcome: Sendable {
     public var socketInode: UInt32
     /// From the packet's arrival to its verdict, in microseconds.
     public var latencyMicroseconds: UInt32
+    /// The record's id, where it was made before; otherwise whoever writes the record makes one.
+    public var id: String?
 
     /// An outcome from its parts.
     public init(
         input: PolicyInput, decision: PolicyDecision, flow: FiveTuple, isInbound: Bool, socketInode: UInt32,
-        latencyMicroseconds: UInt32
+        latencyMicroseconds: UInt32, id: String? = nil
     ) {
         self.input = input
         self.decision = decision
@@ -128,6 +132,7 @@ public struct Outcome: Sendable {
         self.isInbound = isInbound
         self.socketInode = socketInode
         self.latencyMicroseconds = latencyMicroseconds
+        self.id = id
     }
 }
 

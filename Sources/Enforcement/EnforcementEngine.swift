@@ -1,4 +1,4 @@
-import Flow
+public import Flow
 import FlowInspection
 public import Identity
 import Octets
@@ -28,6 +28,10 @@ public struct EnforcementEngine<Resolver: SocketOwnerResolving & ~Copyable>: ~Co
     var generation: UInt32 = 1
     /// Where the look at every flow has got to that a new snapshot asks for; nil where none is under way.
     var reconsidered: Int?
+    /// Which names lead where; shared with the other queue threads.
+    let bindings: NameBindings
+    /// The DNS questions that wait for their answers.
+    var questions = PendingQuestions()
     var inspections: InspectionPool<Inspection>
     var datagramInspections: InspectionPool<DatagramInspection>
     /// Where inspectors work.
@@ -38,14 +42,16 @@ public struct EnforcementEngine<Resolver: SocketOwnerResolving & ~Copyable>: ~Co
     /// An engine over `snapshot`.
     /// - Parameters:
     ///   - resolver: asks the kernel about sockets.
+    ///   - bindings: which names lead where, for every engine of the daemon.
     ///   - hashKey: two random numbers, so that nobody outside can choose colliding flows.
     public init(
         snapshot: EnforcementSnapshot, limits: EnforcementLimits, resolver: consuming Resolver,
-        hashKey: (UInt64, UInt64)
+        bindings: NameBindings = NameBindings(), hashKey: (UInt64, UInt64)
     ) {
         self.snapshot = snapshot
         self.limits = limits
         self.resolver = resolver
+        self.bindings = bindings
         session = snapshot.policy.makeSession()
         identities = IdentityCache(table: snapshot.agents)
         flows = FlowTable(capacity: limits.flowCount, placeholder: FlowState(), hashKey: hashKey)
@@ -62,10 +68,12 @@ public struct EnforcementEngine<Resolver: SocketOwnerResolving & ~Copyable>: ~Co
         guard next !== snapshot else { return }
         let old = snapshot.agents.agents
         if old.map(\.id) != next.agents.agents.map(\.id) {
+            let moved = old.map { next.agents.index(of: $0.id)?.rawValue ?? .max }
             flows.updateEach { state in
-                let index = Int(state.agent) < old.count ? next.agents.index(of: old[Int(state.agent)].id) : nil
-                state.agent = index?.rawValue ?? .max
+                state.agent = Int(state.agent) < old.count ? moved[Int(state.agent)] : .max
+                state.listener = Int(state.listener) < old.count ? moved[Int(state.listener)] : .max
             }
+            questions.removeAll()
         }
         if !next.decides(as: snapshot) {
             generation &+= 1

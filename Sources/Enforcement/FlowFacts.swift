@@ -9,6 +9,8 @@ final class FlowFacts {
     let `protocol`: ProtocolFacts?
     let request: RequestFacts?
     let database: DatabaseFacts?
+    let names: [String]?
+    let addressMatchesHost: Bool?
 
     init(_ input: PolicyInput) {
         stage = input.stage
@@ -17,12 +19,15 @@ final class FlowFacts {
         self.protocol = input.protocol
         request = input.request
         database = input.database
+        names = input.names
+        addressMatchesHost = input.addressMatchesHost
     }
 
     /// Whether they are the facts of `input`.
     func agree(with input: PolicyInput) -> Bool {
         stage == input.stage && host == input.host && hostSource == input.hostSource
             && self.protocol == input.protocol && request == input.request && database == input.database
+            && names == input.names && addressMatchesHost == input.addressMatchesHost
     }
 
     /// Puts them into an input that has the flow's own.
@@ -33,6 +38,9 @@ final class FlowFacts {
         input.protocol = self.protocol
         input.request = request
         input.database = database
+        // As they were then: an answer's time may be over while the flow goes on.
+        input.names = names
+        input.addressMatchesHost = addressMatchesHost
     }
 }
 

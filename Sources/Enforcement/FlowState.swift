@@ -38,6 +38,8 @@ struct FlowState: BitwiseCopyable {
     var agent: UInt16 = 0
     /// The uid of the socket's creator, `UInt32.max` where unknown.
     var uid: UInt32 = .max
+    /// The position of the agent whose socket takes the flow, where that is on this host; `UInt16.max` for none.
+    var listener: UInt16 = .max
     /// The socket's cgroup, 0 where unknown.
     var cgroup: UInt64 = 0
     /// The inode of the agent's socket, 0 where unknown.

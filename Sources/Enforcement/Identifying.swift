@@ -106,6 +106,8 @@ extension EnforcementEngine where Resolver: ~Copyable {
         input.uid = state.uid == .max ? nil : state.uid
         input.cgroup = state.cgroup == 0 ? nil : identities.path(of: CgroupID(rawValue: state.cgroup))
         input.customer = sessions.customer(of: state.session)
+        if state.listener != .max { input.listenerAgent = agent(at: state.listener).id }
+        locate(&input, clock: clock)
         return input
     }
 
@@ -123,6 +125,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
         if case .session(let session) = identity.session {
             input.customer = sessions.customer(of: session)
         }
+        locate(&input, clock: clock)
         return input
     }
 }

@@ -20,12 +20,16 @@ struct Inspection: PacketHolding {
     var stream: StreamReassembler
     /// What they say.
     var inspector: StreamInspector
+    /// The resolver's bytes in order, of a flow to one that has asked.
+    var answers: StreamReassembler?
     /// Packets that wait for the rest of a message.
     var held: [HeldPacket] = []
     /// Bytes from the stream's start that were read and wait for a decision: HTTP/2 before its first request.
     var readByteCount = 0
     /// Whether policy has allowed what is spoken now, the innermost protocol of the flow.
     var isAllowed = false
+    /// What the server's stream had come to, as the client acknowledged it, when the last request went on; nil before the first.
+    var lastRequestAt: SequenceNumber?
     /// Where a tunnel through a proxy ends, once one was asked for.
     var tunnel: Tunnel?
     /// The stream offset behind the last byte that went to the queue for segments.
@@ -89,6 +93,11 @@ struct InspectionPool<Inspection: PacketHolding> {
     /// Brings an inspection back.
     mutating func put(_ index: Int32, _ inspection: consuming Inspection) {
         inspections[Int(index)] = inspection
+    }
+
+    /// The oldest packet that is held for a flow.
+    func firstHeld(_ index: Int32) -> HeldPacket? {
+        index >= 0 ? inspections[Int(index)]?.held.first : nil
     }
 
     /// Takes the packets that are held for a flow.

@@ -70,12 +70,20 @@ extension EnforcementEngine where Resolver: ~Copyable {
                 return Refusal(.unknownProtocol, "a SOCKS proxy is asked for something else than to connect", input)
             }
             if let refusal = leavesTunnel(request.host, inspection, input) { return refusal }
+            input.names = nil
             inspection.tunnel = Inspection.Tunnel(host: request.host, source: .socks)
             return decide(input, slot, &inspection, arrival, effects: &effects)
         case .dns(let message):
             var input = input(.resolve, slot, inspection, arrival)
             if let refusal = Self.refusal(of: message, &input) { return refusal }
-            return decide(input, slot, &inspection, arrival, effects: &effects)
+            count(&input, clock: arrival.clock)
+            if let refusal = decide(input, slot, &inspection, arrival, effects: &effects) { return refusal }
+            if inspection.answers == nil {
+                inspection.answers = StreamReassembler(
+                    first: flows[slot].serverNext, byteLimit: Self.answerByteCount)
+            }
+            expectAnswer(to: message, slot)
+            return nil
         case .login(let user, let database):
             var input = input(.hello, slot, inspection, arrival)
             input.database = DatabaseFacts(user: user, name: database)
@@ -135,6 +143,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
             guard !isHTTP2, let host = request.authority?.host else {
                 return Refusal(.unknownProtocol, "CONNECT within HTTP/2: the stream inside is not read", input)
             }
+            input.names = nil
             inspection.tunnel = Inspection.Tunnel(host: host, source: .httpHost)
         }
         return decide(input, slot, &inspection, arrival, effects: &effects)
@@ -208,17 +217,21 @@ extension EnforcementEngine where Resolver: ~Copyable {
         _ input: PolicyInput, _ slot: FlowSlot, _ inspection: inout Inspection, _ arrival: Arrival,
         effects: inout Effects
     ) -> Refusal? {
-        let decision = decide(input)
+        var input = input
+        let decision = decide(&input)
         guard decision.allow else { return Refusal(decision, input: input) }
         facts.keep(input, for: slot)
         report(input, decision, arrival.packet.flow, arrival.clock, inode: flows[slot].inode, effects: &effects)
         inspection.isAllowed = true
+        if input.stage != .hello { inspection.lastRequestAt = flows[slot].serverNext }
         if flows[slot].phase == .reading { flows[slot].phase = .judged }
         return nil
     }
 
-    /// Policy's word; where it refuses for want of a name or of a known protocol, the reason says so.
-    func decide(_ input: PolicyInput) -> PolicyDecision {
+    /// Policy's word; where it refuses for want of a name or of a known protocol, the reason says so. `input` gets what
+    /// follows from the name in it.
+    func decide(_ input: inout PolicyInput) -> PolicyDecision {
+        if let host = input.host, let names = input.names { input.addressMatchesHost = names.contains(host) }
         var decision = session.decide(input)
         guard !decision.allow, decision.reason == .policy, input.host == nil else { return decision }
         switch input.protocol?.name {
@@ -243,6 +256,8 @@ extension EnforcementEngine where Resolver: ~Copyable {
         if let tunnel = inspection.tunnel {
             input.host = tunnel.host.description
             input.hostSource = tunnel.source
+            // Its end is not the address that the flow goes to.
+            input.names = nil
         }
         return input
     }
@@ -269,6 +284,10 @@ extension EnforcementEngine where Resolver: ~Copyable {
         guard !message.isResponse, message.opcode == .query, question.recordClass == 1 else {
             return Refusal(.unknownProtocol, "a DNS message that is no question in the class IN", input)
         }
+        guard !input.isCanary else {
+            return Refusal(
+                .policy, "canary name: its absence tells programs to leave encrypted DNS alone", input)
+        }
         return nil
     }
 
@@ -281,6 +300,9 @@ extension EnforcementEngine where Resolver: ~Copyable {
             return Refusal(.reassembly, text: "more judged bytes than are kept until the server acknowledges them")
         }
     }
+
+    /// Bytes of a resolver that are kept until they are a whole message: the longest, and a segment behind it.
+    private static var answerByteCount: Int { 2 * 65_537 }
 
     private func refusal(
         _ error: WireError, _ slot: FlowSlot, _ inspection: borrowing Inspection, _ arrival: Arrival

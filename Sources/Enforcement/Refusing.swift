@@ -49,17 +49,26 @@ extension EnforcementEngine where Resolver: ~Copyable {
     /// Refuses a flow from now on: what is held is dropped, the packet at hand gets the refused mark, from which the kernel
     /// resets the client, and the server is reset by us.
     mutating func refuse<Effects: EnforcementEffects & ~Copyable>(
-        _ slot: FlowSlot, _ arrival: Arrival, _ header: TCPHeader?, _ refusal: Refusal, effects: inout Effects
+        _ slot: FlowSlot, _ arrival: Arrival, _ header: TCPHeader?, _ refusal: Refusal, payload: [UInt8] = [],
+        effects: inout Effects
     ) {
         let input =
             refusal.input
             ?? makeInput(
                 .hello, arrival.packet.flow, flows[slot],
                 clock: arrival.clock)
-        report(
+        let id = report(
             input, refusal.decision, arrival.packet.flow, arrival.clock, inode: flows[slot].inode, effects: &effects)
+        let isTold =
+            (id != nil || input.isCanary)
+            && explain(slot, arrival, header, payload, refusal, input, id ?? "", effects: &effects)
         for packet in takeHeld(slot) { effects.drop(packet.reference) }
-        effects.accept(arrival.facts.reference, mark: .refused)
+        if isTold, header == nil {
+            // An ICMP error might come before the words.
+            effects.drop(arrival.facts.reference)
+        } else {
+            effects.accept(arrival.facts.reference, mark: .refused)
+        }
         close(slot, arrival.packet.flow, acknowledgment: header?.acknowledgment, effects: &effects)
     }
 
@@ -116,7 +125,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
         _ tuple: FiveTuple, _ flags: TCPFlags, sequence: SequenceNumber, acknowledgment: SequenceNumber,
         effects: inout Effects
     ) {
-        guard snapshot.deny == .reset else { return }
+        guard snapshot.deny != .drop else { return }
         var bytes: InlineArray<60, UInt8> = .init(repeating: 0)
         var span = bytes.mutableSpan
         var raw = span.mutableBytes
@@ -128,16 +137,20 @@ extension EnforcementEngine where Resolver: ~Copyable {
         effects.inject(raw.bytes.extracting(0..<count))
     }
 
-    /// Counts and reports one decision.
+    /// Counts and reports one decision. Returns the id of its record, where it is a refusal that is to be explained.
+    @discardableResult
     mutating func report<Effects: EnforcementEffects & ~Copyable>(
         _ input: PolicyInput, _ decision: PolicyDecision, _ flow: FiveTuple, _ clock: ClockReading,
         isInbound: Bool = false, inode: UInt32 = 0, effects: inout Effects
-    ) {
+    ) -> String? {
         if decision.allow { counters.allowed &+= 1 } else { counters.refused &+= 1 }
         let elapsed = effects.monotonicNow() &- clock.monotonic
+        let isExplained = !decision.allow && snapshot.deny == .explain && !isInbound
+        let id = isExplained ? effects.makeDecisionID(nanoseconds: input.time) : nil
         effects.report(
             Outcome(
                 input: input, decision: decision, flow: flow, isInbound: isInbound, socketInode: inode,
-                latencyMicroseconds: UInt32(clamping: elapsed / 1000)))
+                latencyMicroseconds: UInt32(clamping: elapsed / 1000), id: id))
+        return id
     }
 }

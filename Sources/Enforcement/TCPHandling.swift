@@ -9,8 +9,12 @@ extension EnforcementEngine where Resolver: ~Copyable {
     mutating func handleTCP<Effects: EnforcementEffects & ~Copyable>(
         _ arrival: Arrival, _ header: TCPHeader, _ bytes: RawSpan, effects: inout Effects
     ) {
-        guard isFromAgent(arrival) else {
-            handleTowardsAgent(arrival, header, effects: &effects)
+        guard isFromAgent(arrival), !isOfHostResolver(arrival) else {
+            handleTowardsAgent(arrival, header, bytes, effects: &effects)
+            return
+        }
+        if let slot = answered(arrival), isAnswer(arrival, header, slot) {
+            handleTowardsAgent(arrival, header, bytes, effects: &effects)
             return
         }
         switch (header.flags.contains(.syn), header.flags.contains(.ack)) {
@@ -41,6 +45,15 @@ extension EnforcementEngine where Resolver: ~Copyable {
         case .agent, .nobody(.conflict): return true
         case .nobody: return false
         }
+    }
+
+    /// Whether a packet that leaves the host is a resolver's answer to a guest. A socket of an agent is none of a resolver.
+    mutating func isOfHostResolver(_ arrival: Arrival) -> Bool {
+        let flow = arrival.packet.flow
+        guard arrival.facts.hook == .output, isResolver(flow.reversed), let slot = flows.find(flow.reversed),
+            flows[slot].isForwarded
+        else { return false }
+        return identify(arrival, local: flow).identification.agent == nil
     }
 
     /// The kernel's word on a flow that stands where `phase` says.
@@ -104,6 +117,13 @@ extension EnforcementEngine where Resolver: ~Copyable {
         }
         // The resolvers of the configuration may be connected to: each question is decided.
         if !state.isToResolver {
+            state.listener = listener(of: arrival)
+            // An older flow the other way, between the same addresses and ports, is over.
+            if state.listener != .max, let older = flows.find(tuple.reversed) { forget(older) }
+            if let refusal = refusal(towards: state, tuple) {
+                refuse(arrival, header, identity: identity, refusal, effects: &effects)
+                return nil
+            }
             let input = makeInput(.connect, tuple, state, clock: arrival.clock)
             let decision = session.decide(input)
             guard decision.allow else {
@@ -112,6 +132,13 @@ extension EnforcementEngine where Resolver: ~Copyable {
             }
         }
         return remember(tuple, state, arrival, header, identity: identity, effects: &effects)
+    }
+
+    /// Whether a segment is of the listener that the flow was allowed to reach. A SYN and ACK say whose socket took it.
+    private mutating func isAnswer(_ arrival: Arrival, _ header: TCPHeader, _ slot: FlowSlot) -> Bool {
+        guard header.flags.contains(.syn) else { return true }
+        guard header.flags.contains(.ack) else { return false }
+        return identify(arrival, local: arrival.packet.flow).identification.agent?.rawValue == flows[slot].listener
     }
 
     /// A SYN and ACK that leave an agent: it answers an outsider. Only what `listen:` names may be answered.
@@ -124,7 +151,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
 
     /// A segment towards a forwarded agent: the server's side of a flow, or an outsider's attempt.
     private mutating func handleTowardsAgent<Effects: EnforcementEffects & ~Copyable>(
-        _ arrival: Arrival, _ header: TCPHeader, effects: inout Effects
+        _ arrival: Arrival, _ header: TCPHeader, _ bytes: RawSpan, effects: inout Effects
     ) {
         let opener = arrival.packet.flow.reversed
         if header.flags.contains(.syn), !header.flags.contains(.ack) {
@@ -146,6 +173,20 @@ extension EnforcementEngine where Resolver: ~Copyable {
             {
                 flows[slot].acknowledged = header.acknowledgment
             }
+        }
+        if flows[slot].isToResolver, !arrival.packet.payload.isEmpty, flows[slot].phase != .refused,
+            let refusal = readAnswers(slot, arrival, header, bytes.extracting(arrival.packet.payload))
+        {
+            let input = makeInput(.resolve, opener, flows[slot], clock: arrival.clock)
+            report(
+                input, refusal.decision, opener, arrival.clock, inode: flows[slot].inode, effects: &effects)
+            for packet in takeHeld(slot) { effects.drop(packet.reference) }
+            effects.accept(arrival.facts.reference, mark: .refused)
+            effects.cut(opener, isForwarded: flows[slot].isForwarded)
+            // The agent waits for this very segment.
+            reset(opener.reversed, sequence: header.sequence, acknowledgment: header.acknowledgment, effects: &effects)
+            markRefused(slot)
+            return
         }
         effects.accept(arrival.facts.reference, mark: mark(of: flows[slot].phase))
     }

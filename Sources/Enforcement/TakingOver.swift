@@ -3,7 +3,8 @@ import Identity
 public import PacketHeaders
 public import Policy
 
-/// A TCP connection that the kernel passes because an earlier run of the daemon allowed it.
+/// A connection that stands without this run of the daemon having decided it: the kernel passes it because an earlier run
+/// allowed it, or it began while the rules were not in force.
 public struct StandingConnection: Sendable {
     /// The flow, opener first.
     public let flow: FiveTuple
@@ -15,6 +16,8 @@ public struct StandingConnection: Sendable {
     public var isLocal: (source: Bool, destination: Bool)
     /// What the earlier run allowed it for; nil where that is not known any more.
     public var allowed: PolicyInput?
+    /// Whether it is a TCP connection on which the opener has said nothing yet.
+    public var hasSaidNothing = false
 
     /// A connection of which nothing but its addresses is known.
     public init(flow: FiveTuple) {
@@ -44,6 +47,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
         state.uid = identity.uid ?? .max
         state.cgroup = identity.cgroup?.rawValue ?? 0
         state.inode = identity.inode
+        if !state.isInbound { state.listener = listener(of: connection) }
         if state.isInbound {
             guard isListed(agent, flow) else {
                 refuseTakeover(
@@ -85,10 +89,38 @@ extension EnforcementEngine where Resolver: ~Copyable {
         }
     }
 
+    /// Decides a flow of a local agent that no thread knows and that has no verdict: it may have begun while the rules were not
+    /// in force. One that has said nothing yet goes on where it may begin at all, since its first bytes are decided; others
+    /// are cut.
+    public mutating func judgeStray<Effects: EnforcementEffects & ~Copyable>(
+        _ connection: StandingConnection, clock: ClockReading, effects: inout Effects
+    ) {
+        let flow = connection.flow
+        // Each question to a resolver is decided on its own.
+        guard flows.find(flow) == nil, flows.find(flow.reversed) == nil, !isResolver(flow) else { return }
+        var state = FlowState()
+        guard let identity = identify(connection, &state) else { return }
+        state.agent = identity.identification.agent?.rawValue ?? .max
+        state.uid = identity.uid ?? .max
+        state.cgroup = identity.cgroup?.rawValue ?? 0
+        state.inode = identity.inode
+        var decision = PolicyDecision(
+            allow: false, reason: .preexisting, policyReason: "the flow began while the rules were not in force")
+        let isAccepted =
+            resolver.listener(at: flow.source, port: flow.sourcePort, transport: flow.transport) != nil
+        if identity.identification.agent != nil, connection.hasSaidNothing, !isAccepted {
+            state.listener = listener(of: connection)
+            decision = session.decide(makeInput(.connect, flow, state, clock: clock))
+        }
+        guard !decision.allow else { return }
+        refuseTakeover(connection, state, decision, clock: clock, effects: &effects)
+    }
+
     /// Calls `body` with each connection that the kernel passes and what it was allowed for.
     public func forEachAllowed(clock: ClockReading, _ body: (FiveTuple, PolicyInput) -> Void) {
-        for position in 0..<flows.capacity {
-            guard let slot = flows.slot(from: position), slot.position == position else { continue }
+        var position = 0
+        while let slot = flows.slot(from: position) {
+            position = slot.position + 1
             let state = flows[slot]
             guard state.phase == .allowed, !state.isInbound, !state.isUnexplained else { continue }
             let tuple = flows.key(of: slot)
@@ -141,13 +173,21 @@ extension EnforcementEngine where Resolver: ~Copyable {
         _ connection: StandingConnection, _ state: FlowState, _ reason: Reason, _ text: String?, clock: ClockReading,
         effects: inout Effects
     ) {
+        refuseTakeover(
+            connection, state, PolicyDecision(allow: false, reason: reason, policyReason: text), clock: clock,
+            effects: &effects)
+    }
+
+    private mutating func refuseTakeover<Effects: EnforcementEffects & ~Copyable>(
+        _ connection: StandingConnection, _ state: FlowState, _ decision: PolicyDecision, clock: ClockReading,
+        effects: inout Effects
+    ) {
         var state = state
         if snapshot.agents.agents.count <= Int(state.agent) { state.agent = .max }
         var input = makeInput(.connect, connection.flow, state, clock: clock)
         if let allowed = connection.allowed { FlowFacts(allowed).complete(&input) }
-        counters.refused &+= 1
         report(
-            input, PolicyDecision(allow: false, reason: reason, policyReason: text), connection.flow, clock,
+            input, decision, connection.flow, clock,
             isInbound: state.isInbound, inode: state.inode, effects: &effects)
         effects.cut(connection.flow, isForwarded: state.isForwarded)
         if state.isForwarded { provoke(connection.flow, state, effects: &effects) }

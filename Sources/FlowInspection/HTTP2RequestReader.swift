@@ -18,7 +18,8 @@ struct HTTP2RequestReader: Sendable {
     private var frames = HTTP2FrameReader()
     private var decoder = HeaderDecoder()
     private var block: [UInt8] = []
-    private var lastStream: UInt32 = 0
+    /// The stream of the last request; 0 before the first.
+    private(set) var lastStream: UInt32 = 0
 
     /// Bytes of such a payload that are still to come.
     var remainingPayloadByteCount: Int { frames.remainingPayloadByteCount }

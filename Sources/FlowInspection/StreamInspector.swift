@@ -44,6 +44,12 @@ public struct StreamInspector: Sendable {
     /// What was recognised, outermost first.
     public private(set) var layers: [ApplicationProtocol] = []
 
+    /// The stream of the last request of HTTP/2; nil where there was none.
+    public var lastStream: UInt32? {
+        guard case .http2(let reader) = client, reader.lastStream > 0 else { return nil }
+        return reader.lastStream
+    }
+
     private var client = Client.detecting
     private var server = Server.greeting
     private var greeting: ApplicationDetector.Greeting?

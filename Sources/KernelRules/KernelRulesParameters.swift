@@ -1,7 +1,8 @@
 // KernelRules: the rules that send confined traffic to the queues, and the settings that they rely on.
 //
 // The rules are the template `nft-rules/sallyport.nft` (compiled into the program, so that program and rules never differ),
-// filled in from the configuration and loaded by nft(8) in one transaction. Where the kernel has no `nft_queue`, the queue
+// filled in from the configuration and loaded by nft(8) in one transaction. `GuardTable` holds agents while somebody else has taken
+// them out. Where the kernel has no `nft_queue`, the queue
 // chains hold the xt target NFQUEUE instead, put there by netlink. `apply`, `remove` and `check` are what the command line
 // and the daemon call. Imports `Netlink` for what nft(8) cannot do.
 
@@ -21,6 +22,8 @@ public struct KernelRulesParameters: Hashable, Sendable {
     public var interfaces: [String] = []
     /// Source prefixes whose traffic is confined.
     public var sources: [IPPrefix] = []
+    /// The resolvers whose answers are read.
+    public var resolvers: [IPAddress] = []
     /// The four neighbouring mark bits that are ours.
     public var markMask: UInt32 = 0x0F00_0000
     /// The first queue number.
@@ -41,7 +44,8 @@ public struct KernelRulesParameters: Hashable, Sendable {
         markMask = configuration.mark.mask
         queueBase = configuration.queues.base
         queueCount = UInt16(clamping: configuration.queues.count)
-        answersRefusals = configuration.deny == .reset
+        answersRefusals = configuration.deny != .drop
+        if configuration.watchesNames { resolvers = configuration.resolvers }
         for selector in configuration.agents.flatMap(\.selectors) {
             switch selector {
             case .cgroup(let path):
@@ -57,6 +61,8 @@ public struct KernelRulesParameters: Hashable, Sendable {
 
     /// The table that is ours.
     public static let tableName = "sallyport"
+    /// The table that is the running daemon's, see `GuardTable`.
+    public static let guardTableName = "sallyport_guard"
 
     var confinedBit: UInt32 { markMask & (~markMask &+ 1) }
     var allowedBit: UInt32 { confinedBit << 1 }

@@ -43,11 +43,33 @@ public struct RuleSet: Sendable {
     /// the xt target a second transaction fills queue chains that are new; until then they hand nothing over.
     @discardableResult
     public func apply() throws(KernelRulesError) -> QueueBackend {
+        let backend = try Self.probe()
+        try apply(backend, onto: try existingChains())
+        return backend
+    }
+
+    /// Puts the rules back where somebody has deleted the whole table, by the way that `apply` found before. Nothing is confined
+    /// until then: nothing else is looked at first.
+    /// - Parameter isAttended: whether a daemon attends the queues: the rules then do not wait for its next sign of life.
+    /// - Returns: false where the table is there.
+    public func putBack(_ backend: QueueBackend, isAttended: Bool) throws(KernelRulesError) -> Bool {
+        do throws(NetlinkError) {
+            var tables = try NFTables.open()
+            guard try !tables.holdsTable(KernelRulesParameters.tableName) else { return false }
+        } catch {
+            throw KernelRulesError("\(error)")
+        }
+        try apply(backend, onto: nil, isAttended: isAttended)
+        return true
+    }
+
+    private func apply(
+        _ backend: QueueBackend, onto existing: Set<String>?, isAttended: Bool = false
+    ) throws(KernelRulesError) {
         try makeStateDirectory()
         try makeSlice()
-        let backend = try Self.probe()
-        let existing = try existingChains()
-        var outcome = try load(try updateScript(backend, existing: existing))
+        let script = try updateScript(backend, existing: existing)
+        var outcome = try load(isAttended ? script + RuleTemplate.attend : script)
         if outcome.status != 0, existing != nil {
             // The table is of another version: it is replaced as a whole, still in one transaction.
             outcome = try load("delete table inet sallyport\n" + render(backend))
@@ -61,12 +83,18 @@ public struct RuleSet: Sendable {
         try save(backend)
         // Connection tracking's settings appear with its first rule.
         try sysctls.apply()
-        return backend
     }
 
     /// Whether the kernel has a table of ours, whatever is in it.
     public func isLoaded() throws(KernelRulesError) -> Bool {
         try existingChains() != nil
+    }
+
+    /// By which way the rules of this configuration were last put into the kernel; nil where others were, or none.
+    public var appliedBackend: QueueBackend? { TextFile.read(appliedPath).flatMap { backend(of: $0) } }
+
+    private func backend(of applied: String) -> QueueBackend? {
+        QueueBackend.allCases.first { applied.hasSuffix(render($0)) }
     }
 
     /// Takes the rules out of the kernel, and puts back every setting that `apply` changed. Where nothing of ours is there,
@@ -102,7 +130,7 @@ public struct RuleSet: Sendable {
             return ["the rules were not applied from here: \(appliedPath) is missing (sallyport rules apply)"]
         }
         var problems = sysctls.problems()
-        if let backend = QueueBackend.allCases.first(where: { applied.hasSuffix(render($0)) }) {
+        if let backend = backend(of: applied) {
             if appliedText(backend) != applied {
                 problems.append(
                     "a confined cgroup was made anew: the rules name the one before (sallyport rules apply)")
@@ -127,17 +155,20 @@ public struct RuleSet: Sendable {
     /// it is there.
     private func load(_ script: String) throws(KernelRulesError) -> Command.Outcome {
         let hierarchy = try hierarchy()
-        guard hierarchy.mountPoint != "/sys/fs/cgroup" else {
+        guard hierarchy.mountPoint != Self.usualMountPoint else {
             return try Command.run(["nft", "-f", "-"], input: script)
         }
         return try Command.run(
             [
                 "unshare", "--mount", "--propagation", "private", "sh", "-c",
-                "mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec nft -f -",
+                "mount -t cgroup2 cgroup2 \(Self.usualMountPoint) && exec nft -f -",
             ], input: script)
     }
 
-    private func hierarchy() throws(KernelRulesError) -> CgroupHierarchy {
+    /// Where nft(8) and libnftables look for cgroups.
+    static let usualMountPoint = "/sys/fs/cgroup"
+
+    func hierarchy() throws(KernelRulesError) -> CgroupHierarchy {
         do throws(NetlinkError) {
             return try CgroupHierarchy.find()
         } catch {
@@ -253,11 +284,21 @@ public struct RuleSet: Sendable {
 
     /// The rules with what else they depend on: a slice that was made anew has another id under the same name.
     private func appliedText(_ backend: QueueBackend) -> String {
+        cgroupLines + render(backend)
+    }
+
+    /// The guard of these rules, likewise.
+    var guardText: String {
+        cgroupLines + RuleTemplate.fill(RuleTemplate.guardSource, parameters) + "\n"
+            + RuleTemplate.setCommands(
+                parameters, table: KernelRulesParameters.guardTableName, sets: RuleTemplate.senderSets)
+    }
+
+    private var cgroupLines: String {
         let hierarchy = try? CgroupHierarchy.find()
-        let identifiers = ([parameters.slice] + parameters.cgroups).map { path in
+        return ([parameters.slice] + parameters.cgroups).map { path in
             "# cgroup /\(path) \(hierarchy?.identifier(of: "/" + path)?.rawValue ?? 0)\n"
-        }
-        return identifiers.joined() + render(backend)
+        }.joined()
     }
 
     private func save(_ backend: QueueBackend) throws(KernelRulesError) {
@@ -304,7 +345,7 @@ public struct RuleSet: Sendable {
         return "the order of rules"
     }
 
-    private static func firstLine(_ text: String) -> String {
+    static func firstLine(_ text: String) -> String {
         text.split(separator: "\n").first.map(String.init) ?? "no reason was given"
     }
 }

@@ -5,6 +5,13 @@ enum RuleTemplate {
     /// The rules of a configuration, as nft(8) reads them, for a fresh table.
     static func render(_ parameters: KernelRulesParameters, backend: QueueBackend, template: String = source) -> String
     {
+        let chains = queueChains(parameters, backend: backend)
+        return fill(template, parameters).replacingFirst(
+            "table inet sallyport {\n", with: "table inet sallyport {\n" + chains)
+    }
+
+    /// A template with its placeholders filled in.
+    static func fill(_ template: String, _ parameters: KernelRulesParameters) -> String {
         let values = values(parameters)
         var lines: [String] = []
         for line in template.split(separator: "\n", omittingEmptySubsequences: false) {
@@ -21,9 +28,7 @@ enum RuleTemplate {
                 lines.append(fill(String(line), values))
             }
         }
-        let chains = queueChains(parameters, backend: backend)
-        return lines.joined(separator: "\n").replacingFirst(
-            "table inet sallyport {\n", with: "table inet sallyport {\n" + chains)
+        return lines.joined(separator: "\n")
     }
 
     /// The chains that the template has, in order; the queue chains apart.
@@ -43,12 +48,19 @@ enum RuleTemplate {
     }
 
     /// The sets that hold the configuration; `alive` is the daemon's.
-    static let configurationSets = [
-        "confined_uids", "confined_interfaces", "confined_sources4", "confined_sources6",
-    ]
+    static let configurationSets = senderSets + ["resolvers4", "resolvers6"]
+
+    /// Those of them that hold who is confined.
+    static let senderSets = ["confined_uids", "confined_interfaces", "confined_sources4", "confined_sources6"]
 
     /// The template as it was compiled in.
     static var source: String { String(decoding: PackageResources.sallyport_nft, as: UTF8.self) }
+
+    /// The template of the guard.
+    static var guardSource: String { String(decoding: PackageResources.sallyport_guard_nft, as: UTF8.self) }
+
+    /// The command that says that a daemon attends the queues.
+    static let attend = "add element inet \(KernelRulesParameters.tableName) alive { tcp, udp }\n"
 
     /// The depth of a cgroup below the root of the hierarchy.
     static func level(of cgroup: String) -> Int {
@@ -88,16 +100,21 @@ enum RuleTemplate {
         }.joined()
     }
 
-    /// The commands that fill the configuration's sets.
-    static func setCommands(_ parameters: KernelRulesParameters) -> String {
+    /// The commands that fill sets of a table with the configuration.
+    static func setCommands(
+        _ parameters: KernelRulesParameters, table: String = KernelRulesParameters.tableName,
+        sets: [String] = configurationSets
+    ) -> String {
         let v4 = parameters.sources.filter { $0.address.family == .v4 }.map(\.description)
         let v6 = parameters.sources.filter { $0.address.family == .v6 }.map(\.description)
         let contents = [
             parameters.uids.map { String($0) }, parameters.interfaces.map(quoted), v4, v6,
+            parameters.resolvers.filter { $0.family == .v4 }.map(\.description),
+            parameters.resolvers.filter { $0.family == .v6 }.map(\.description),
         ]
         return zip(configurationSets, contents).map { name, values in
-            values.isEmpty
-                ? "" : "add element inet sallyport \(name) { \(values.joined(separator: ", ")) }\n"
+            values.isEmpty || !sets.contains(name)
+                ? "" : "add element inet \(table) \(name) { \(values.joined(separator: ", ")) }\n"
         }.joined()
     }
 

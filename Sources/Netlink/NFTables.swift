@@ -62,6 +62,21 @@ public struct NFTables: ~Copyable {
         }
     }
 
+    /// Whether the table is there.
+    public mutating func holdsTable(_ table: String) throws(NetlinkError) -> Bool {
+        message.removeAll()
+        expectedAnswers = 0
+        let offset = start(NFT_MSG_GETTABLE, flags: 0)
+        message.append(attribute: NFTA_TABLE_NAME.rawValue, string: table)
+        message.end(message: offset)
+        do throws(NetlinkError) {
+            try exchange(what: "table inet \(table)")
+            return true
+        } catch  where error.errorNumber == ENOENT {
+            return false
+        }
+    }
+
     private mutating func begin() {
         message.removeAll()
         expectedAnswers = 0
@@ -119,9 +134,13 @@ public struct NFTables: ~Copyable {
         message.end(message: offset)
     }
 
-    /// Sends the transaction and takes the answer to each of its messages.
     private mutating func commit(what: String) throws(NetlinkError) {
         control(NFNL_MSG_BATCH_END)
+        try exchange(what: what)
+    }
+
+    /// Sends what was written and takes the answer to each of its messages.
+    private mutating func exchange(what: String) throws(NetlinkError) {
         guard !message.isOverflowed else { throw NetlinkError(what: what, errorNumber: EMSGSIZE) }
         let number = descriptor.send(message.start, message.count)
         guard number == 0 else { throw NetlinkError(what: what, errorNumber: number) }

@@ -121,13 +121,19 @@ public struct SocketDiagnosis: ~Copyable, SocketOwnerResolving {
         return count == 1 && isConnected
     }
 
-    /// Every TCP or UDP socket of the namespace that is connected or could send, in both families, with its owner. For
-    /// finding flows that were opened before enforcement began; allocates.
-    public mutating func sockets(_ transport: TransportProtocol) -> [(flow: FiveTuple, owner: SocketOwner)] {
+    /// Every TCP or UDP socket of the namespace that may still be sent something, listeners apart, in both families, with its
+    /// owner. For finding flows that were opened before enforcement began; allocates.
+    /// - Parameter all: whether listeners, and connections whose other end has ended, are among them.
+    public mutating func sockets(
+        _ transport: TransportProtocol, all: Bool = false
+    ) -> [(flow: FiveTuple, owner: SocketOwner)] {
         var found: [(flow: FiveTuple, owner: SocketOwner)] = []
+        let idle = [TCPState.listen, TCPState.closeWait, TCPState.lastAck, TCPState.closing]
         for family in [AF_INET, AF_INET6] {
             forEach(transport, family: family, localPort: 0) { socket in
-                guard socket.state != TCPState.listen, socket.state != TCPState.timeWait else { return }
+                guard socket.state != TCPState.timeWait, all || transport == .udp || !idle.contains(socket.state) else {
+                    return
+                }
                 found.append((socket.flow, socket.owner))
             }
         }

@@ -87,5 +87,8 @@ enum TCPState {
     static let finWait2: UInt8 = 5
     static let timeWait: UInt8 = 6
     static let close: UInt8 = 7
+    static let closeWait: UInt8 = 8
+    static let lastAck: UInt8 = 9
     static let listen: UInt8 = 10
+    static let closing: UInt8 = 11
 }

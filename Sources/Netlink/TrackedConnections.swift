@@ -4,13 +4,17 @@ import Octets
 public import PacketHeaders
 
 extension Conntrack {
-    /// The TCP connections that have not ended and whose mark under `mask` is `mark`, as their openers see them.
-    public static func connections(mark: UInt32, mask: UInt32) throws(NetlinkError) -> [FiveTuple] {
+    /// The connections that have not ended and whose mark under `mask` is `mark`, as their openers see them.
+    public static func connections(
+        _ transport: TransportProtocol, mark: UInt32, mask: UInt32
+    ) throws(NetlinkError) -> [FiveTuple] {
         var flows: [FiveTuple] = []
         for family in [UInt8(AF_INET), UInt8(AF_INET6)] {
             try dump(family: family, mark: mark, mask: mask) { body in
-                guard ConntrackSocket.isLive(body), let tuple = originalTuple(in: body) else { return }
-                if let flow = flow(tuple.span.bytes), flow.transport == .tcp { flows.append(flow) }
+                guard transport != .tcp || ConntrackSocket.isLive(body), let tuple = originalTuple(in: body) else {
+                    return
+                }
+                if let flow = flow(tuple.span.bytes), flow.transport == transport { flows.append(flow) }
             }
         }
         return flows

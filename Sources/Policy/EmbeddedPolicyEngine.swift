@@ -95,7 +95,7 @@ private final class EmbeddedPolicySession: PolicySession {
             }
             guard let value = result.value else { continue }
             var decision = DecisionReader.decision(from: value, asked: question.name)
-            decision.noteMissingCustomer(input, isLookedFor: !fields.isDisjoint(with: .customer))
+            decision.refineReason(input, looksForCustomer: !fields.isDisjoint(with: .customer))
             if decision.rule == nil, let rule = result.rule { decision.rule = "\(rule.file):\(rule.row)" }
             return (decision, isRepeatable ? fields : nil)
         }

@@ -53,12 +53,6 @@ extension FactType<UInt64> {
     }
 }
 
-extension FactType<UInt32> {
-    static var uid: FactType {
-        FactType(name: "a number from 0 to 4294967295") { $0.integer.flatMap { UInt32(exactly: $0) } }
-    }
-}
-
 extension FactType<UInt16> {
     static var port: FactType {
         FactType(name: "a number from 0 to 65535") { $0.integer.flatMap { UInt16(exactly: $0) } }
@@ -110,7 +104,33 @@ extension RegoValue {
     }
 }
 
+extension FactType<UInt32> {
+    /// Two digits behind the point at most.
+    static var hundredths: FactType {
+        FactType(name: "a number with at most two decimals") { value in
+            guard case .number(let text) = value else { return nil }
+            let parts = text.split(separator: ".", omittingEmptySubsequences: false)
+            guard let whole = parts.first.flatMap({ UInt32($0) }), whole <= 1000, parts.count <= 2 else { return nil }
+            guard parts.count == 2 else { return whole * 100 }
+            guard (1...2).contains(parts[1].utf8.count), let rest = UInt32(parts[1]) else { return nil }
+            return whole * 100 + (parts[1].utf8.count == 1 ? rest * 10 : rest)
+        }
+    }
+
+    /// A uid or a count.
+    static var word: FactType {
+        FactType(name: "a number from 0 to 4294967295") { $0.integer.flatMap { UInt32(exactly: $0) } }
+    }
+}
+
 extension InputFact {
+    /// A number from its hundredfold, without zeros at the end.
+    private static func decimal(hundredths number: UInt32) -> String {
+        let (whole, rest) = number.quotientAndRemainder(dividingBy: 100)
+        if rest == 0 { return String(whole) }
+        return rest % 10 == 0 ? "\(whole).\(rest / 10)" : "\(whole).\(rest < 10 ? "0" : "")\(rest)"
+    }
+
     /// The fact as a policy sees it.
     var value: RegoValue {
         switch self {
@@ -120,6 +140,7 @@ extension InputFact {
         case .transport(let transport): .string(transport.description)
         case .address(let address): .string(address.description)
         case .number(let number): .number(String(number))
+        case .hundredths(let number): .number(Self.decimal(hundredths: number))
         case .flag(let flag): .boolean(flag)
         case .text(let text): .string(text)
         case .list(let texts): .array(texts.map { .string($0) })

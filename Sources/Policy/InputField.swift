@@ -35,6 +35,12 @@ enum InputField: UInt8, CaseIterable {
     case customerExpires
     case customerClaims
     case context
+    case names
+    case addressMatchesHost
+    case listenerAgent
+    case questionLabels
+    case questionEntropy
+    case questionRate
 
     /// The keys that lead from `input` to the fact, outermost first.
     var keys: [String] { Self.keysByField[self] ?? [] }
@@ -77,6 +83,12 @@ enum InputField: UInt8, CaseIterable {
         case .customerExpires: input.customer?.expires.map { .time($0) }
         case .customerClaims: input.customer?.claims.map { .object($0) }
         case .context: input.context.map { .object($0) }
+        case .names: input.names.map { .list($0) }
+        case .addressMatchesHost: input.addressMatchesHost.map { .flag($0) }
+        case .listenerAgent: input.listenerAgent.map { .text($0) }
+        case .questionLabels: input.question.map { .list($0.labels) }
+        case .questionEntropy: input.question.map { .hundredths($0.entropy) }
+        case .questionRate: input.question?.rate.map { .number(UInt64($0)) }
         }
     }
 }
@@ -127,6 +139,8 @@ enum InputFact {
     case transport(TransportProtocol)
     case address(IPAddress)
     case number(UInt64)
+    /// A number that is kept as its hundredfold.
+    case hundredths(UInt32)
     case flag(Bool)
     case text(String)
     case list([String])
@@ -143,6 +157,7 @@ enum InputFact {
         case (.transport(let left), .transport(let right)): left == right
         case (.address(let left), .address(let right)): left == right
         case (.number(let left), .number(let right)): left == right
+        case (.hundredths(let left), .hundredths(let right)): left == right
         case (.flag(let left), .flag(let right)): left == right
         case (.text(let left), .text(let right)): left.hasSameBytes(as: right)
         case (.list(let left), .list(let right)):
@@ -167,6 +182,7 @@ enum InputFact {
         case .transport(let value): hash.mix(UInt64(value.rawValue))
         case .address(let value): hash.mix(hash.mix(value.high) ^ value.low ^ UInt64(value.family.rawValue))
         case .number(let value): hash.mix(value)
+        case .hundredths(let value): hash.mix(UInt64(value))
         case .flag(let value): hash.mix(value ? 1 : 0)
         case .text(let value): hash.bytes(of: value)
         case .list(let values): values.reduce(UInt64(values.count)) { hash.mix($0 ^ hash.bytes(of: $1)) }
@@ -180,7 +196,7 @@ enum InputFact {
     /// Bytes that keeping the fact keeps alive, about.
     var byteCount: Int {
         switch self {
-        case .time, .stage, .hostSource, .transport, .address, .number, .flag: 0
+        case .time, .stage, .hostSource, .transport, .address, .number, .hundredths, .flag: 0
         case .text(let value): value.utf8.count
         case .list(let values): values.reduce(0) { $0 + $1.utf8.count }
         case .table(let values): values.reduce(0) { $0 + $1.key.utf8.count + $1.value.utf8.count }

@@ -14,7 +14,7 @@ struct InputShape {
         facts: [("time", .time), ("stage", .stage), ("context", .context)],
         objects: [
             ("agent", agent), ("destination", destination), ("protocol", protocolShape), ("request", request),
-            ("question", InputShape(facts: [("name", .questionName), ("type", .questionType)], objects: [])),
+            ("question", question),
             ("database", InputShape(facts: [("user", .databaseUser), ("name", .databaseName)], objects: [])),
             ("customer", customer),
         ])
@@ -22,6 +22,12 @@ struct InputShape {
     private static let agent = InputShape(
         facts: [("id", .agentID), ("labels", .agentLabels)],
         objects: [("process", InputShape(facts: [("uid", .uid), ("cgroup", .cgroup)], objects: []))])
+
+    private static let question = InputShape(
+        facts: [
+            ("name", .questionName), ("type", .questionType), ("labels", .questionLabels),
+            ("entropy", .questionEntropy), ("rate", .questionRate),
+        ], objects: [])
 
     private static let customer = InputShape(
         facts: [
@@ -32,7 +38,8 @@ struct InputShape {
     private static let destination = InputShape(
         facts: [
             ("host", .host), ("host_source", .hostSource), ("address", .address), ("port", .port),
-            ("transport", .transport),
+            ("transport", .transport), ("names", .names), ("address_matches_host", .addressMatchesHost),
+            ("listener_agent", .listenerAgent),
         ], objects: [])
 
     private static let protocolShape = InputShape(
@@ -76,6 +83,7 @@ extension InputFact {
         case .transport(let transport): object.set(key, transport.description)
         case .address(let address): object.set(key, address.description)
         case .number(let number): object.set(key, Int(clamping: number))
+        case .hundredths: object.set(key, value)
         case .flag(let flag): object.set(key, flag)
         case .text(let text): object.set(key, text)
         case .list(let texts): object.set(key, texts)

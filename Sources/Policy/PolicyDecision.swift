@@ -56,12 +56,19 @@ public struct PolicyDecision: Hashable, Sendable {
 }
 
 extension PolicyDecision {
-    /// Says `noSession` of a refusal for want of a customer: where the policy says so by its rule's id, or where it looked
-    /// for a customer, found none and gives no account of its own.
-    mutating func noteMissingCustomer(_ input: PolicyInput, isLookedFor: Bool) {
-        guard !allow, reason == .policy, input.customer == nil else { return }
-        if rule == Reason.noSession.rawValue || isLookedFor && rule == nil && policyReason == nil {
+    /// Says more than `policy` of a refusal where the policy does so by its rule's id: `no_session` for want of a customer,
+    /// `name_not_at_ip` where the name does not lead to the address, `encrypted_client_hello`. For want of a customer too
+    /// where the policy looked for one, found none and gives no account of its own.
+    mutating func refineReason(_ input: PolicyInput, looksForCustomer: Bool) {
+        guard !allow, reason == .policy else { return }
+        if input.customer == nil,
+            rule == Reason.noSession.rawValue || looksForCustomer && rule == nil && policyReason == nil
+        {
             reason = .noSession
+        } else if rule == Reason.nameNotAtIP.rawValue, input.names != nil, input.addressMatchesHost != true {
+            reason = .nameNotAtIP
+        } else if rule == Reason.encryptedClientHello.rawValue, input.protocol?.encryptedClientHello == true {
+            reason = .encryptedClientHello
         }
     }
 }

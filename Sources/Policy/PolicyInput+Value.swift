@@ -39,7 +39,7 @@ extension PolicyInput {
             address: try facts.value(.address, as: .address) ?? Self.unknownAddress,
             port: try facts.required(.port, as: .port),
             transport: try facts.required(.transport, as: .transport))
-        uid = try facts.value(.uid, as: .uid)
+        uid = try facts.value(.uid, as: .word)
         cgroup = try facts.value(.cgroup, as: .text)
         host = try facts.value(.host, as: .text)
         hostSource = try facts.value(.hostSource, as: .hostSource)
@@ -47,6 +47,9 @@ extension PolicyInput {
         isAddressKnown = try facts.value(.address, as: .address) != nil
         if host == nil { _ = try facts.required(.address, as: .address) }
         context = try facts.value(.context, as: .object)
+        names = try facts.value(.names, as: .list)
+        addressMatchesHost = try facts.value(.addressMatchesHost, as: .boolean)
+        listenerAgent = try facts.value(.listenerAgent, as: .text)
         if let name = try facts.value(.protocolName, as: .text) {
             var found = ProtocolFacts(name: name)
             found.version = try facts.value(.protocolVersion, as: .text)
@@ -67,9 +70,15 @@ extension PolicyInput {
             try facts.rejectOrphans([.path, .query, .url, .headers], without: .method)
         }
         if let name = try facts.value(.questionName, as: .text) {
-            question = QuestionFacts(name: name, type: try facts.required(.questionType, as: .text))
+            var found = QuestionFacts(name: name, type: try facts.required(.questionType, as: .text))
+            // What follows from the name may be left out, and may be given other than it is, to try a policy.
+            if let labels = try facts.value(.questionLabels, as: .list) { found.labels = labels }
+            if let entropy = try facts.value(.questionEntropy, as: .hundredths) { found.entropy = entropy }
+            found.rate = try facts.value(.questionRate, as: .word)
+            question = found
         } else {
-            try facts.rejectOrphans([.questionType], without: .questionName)
+            try facts.rejectOrphans(
+                [.questionType, .questionLabels, .questionEntropy, .questionRate], without: .questionName)
         }
         if let user = try facts.value(.databaseUser, as: .text) {
             database = DatabaseFacts(user: user, name: try facts.value(.databaseName, as: .text))

@@ -55,6 +55,13 @@ public struct PolicyInput: Sendable {
     public var address: IPAddress
     /// Whether `address` says anything: not where somebody asks beforehand and names a host.
     public var isAddressKnown = true
+    /// The names that lead to `address`: of DNS answers that the agent received, and of the configuration. Nil where answers
+    /// are not watched.
+    public var names: [String]?
+    /// Whether `host` is among `names`; nil where either is not known.
+    public var addressMatchesHost: Bool?
+    /// The agent of this host whose socket listens there; nil where it is elsewhere, or none.
+    public var listenerAgent: String?
     /// The destination port.
     public var port: UInt16
     /// TCP or UDP.
@@ -115,11 +122,39 @@ public struct QuestionFacts: Hashable, Sendable {
     public var name: String
     /// The record type's mnemonic, or `TYPE` and its number.
     public var type: String
+    /// The labels of `name`, leftmost first; none of the root.
+    public var labels: [String]
+    /// The entropy of the label that has most of it, in hundredths of a bit a character (Shannon, over the characters of the
+    /// label): 0 for `aaaa`, some 300 for a word, up to 600 for what base64 makes of random bytes.
+    public var entropy: UInt32
+    /// How many distinct names the agent asked for in the last minute, about, this one included; nil where nobody counts.
+    public var rate: UInt32?
 
     /// A question from its parts.
     public init(name: String, type: String) {
         self.name = name
         self.type = type
+        labels = Self.labels(of: name)
+        entropy = labels.reduce(0) { max($0, LabelEntropy.centibits(of: $1)) }
+    }
+
+    /// The labels of a name in presentation form: an escaped dot parts nothing.
+    private static func labels(of name: String) -> [String] {
+        guard name != "." else { return [] }
+        var labels: [String] = []
+        var label: [UInt8] = []
+        var isEscaped = false
+        for byte in name.utf8 {
+            if byte == UInt8(ascii: "."), !isEscaped {
+                labels.append(String(decoding: label, as: UTF8.self))
+                label.removeAll(keepingCapacity: true)
+                continue
+            }
+            isEscaped = byte == UInt8(ascii: "\\") && !isEscaped
+            label.append(byte)
+        }
+        labels.append(String(decoding: label, as: UTF8.self))
+        return labels
     }
 }
 

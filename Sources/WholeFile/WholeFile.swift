@@ -26,6 +26,17 @@ public enum WholeFile {
         return read(descriptor)
     }
 
+    /// The bytes of a file that only its owner, who must be the caller, may read or write; nil otherwise: somebody else's file
+    /// says nothing.
+    public static func readOwn(_ path: String) -> [UInt8]? {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+        guard descriptor >= 0 else { return nil }
+        defer { close(descriptor) }
+        var facts = stat()
+        guard fstat(descriptor, &facts) == 0, facts.st_uid == geteuid(), facts.st_mode & 0o077 == 0 else { return nil }
+        return read(descriptor)
+    }
+
     /// Writes all of it; false, with errno, where that fails.
     public static func write(_ bytes: [UInt8], to descriptor: Int32) -> Bool {
         var rest = bytes[...]

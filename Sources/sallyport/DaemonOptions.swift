@@ -53,10 +53,10 @@ struct DaemonOptions: ParsableArguments {
 }
 
 extension ControlClient {
-    /// Asks, and keeps the calling thread waiting for the answer.
-    func wait<Answer: Sendable>(for ask: @escaping @Sendable (ControlClient) async throws(ControlError) -> Answer)
-        -> Result<Answer, ControlError>
-    {
+    /// Asks, and keeps the calling thread waiting for the answer, for at most `seconds` where they are given.
+    func wait<Answer: Sendable>(
+        for ask: @escaping @Sendable (ControlClient) async throws(ControlError) -> Answer, seconds: Int? = nil
+    ) -> Result<Answer, ControlError> {
         let box = AnswerBox<Answer>()
         Task.detached {
             do throws(ControlError) {
@@ -65,7 +65,8 @@ extension ControlClient {
                 box.put(.failure(error))
             }
         }
-        return box.take()
+        let deadline = seconds.map { DispatchTime.now() + .seconds($0) } ?? .distantFuture
+        return box.take(until: deadline) ?? .failure(.notRunning(path: path, reason: "no answer in time"))
     }
 }
 
@@ -79,11 +80,10 @@ private final class AnswerBox<Answer: Sendable>: Sendable {
         isThere.signal()
     }
 
-    func take() -> Result<Answer, ControlError> {
-        while true {
-            isThere.wait()
-            if let value = answer.withLock({ $0 }) { return value }
-        }
+    /// The answer; nil where it has not come by then.
+    func take(until deadline: DispatchTime) -> Result<Answer, ControlError>? {
+        _ = isThere.wait(timeout: deadline)
+        return answer.withLock { $0 }
     }
 }
 

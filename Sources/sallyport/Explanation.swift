@@ -106,6 +106,8 @@ struct ExplainedInput: Encodable {
         let address: String?
         let port: UInt16?
         let transport: String?
+        let names: [String]?
+        let addressMatchesHost: Bool?
     }
 
     struct ProtocolFacts: Encodable {
@@ -154,7 +156,10 @@ struct ExplainedInput: Encodable {
         destination = entry[.port].map { port in
             Destination(
                 host: entry[.host], hostSource: entry[.hostSource], address: entry[.address], port: UInt16(port),
-                transport: entry[.transport])
+                transport: entry[.transport],
+                // A name that was cut is none.
+                names: entry[.addressNames].map { Self.list($0).filter { !$0.contains("\\+") } },
+                addressMatchesHost: entry[.addressMatchesHost].map { $0 == "true" })
         }
         `protocol` = entry[.protocol].map { name in
             ProtocolFacts(

@@ -20,10 +20,9 @@ struct SallyportCommand: ParsableCommand {
             """,
         version: "sallyport " + SallyportVersion.current,
         subcommands: [
-            RunCommand.self, SessionCommand.self, StatusCommand.self, AgentsCommand.self, FlowsCommand.self,
-            DecisionsCommand.self,
-            ExplainCommand.self, RulesCommand.self, PolicyCommand.self, InspectCommand.self,
-            ReplayCommand.self,
+            RunCommand.self, SessionCommand.self, StatusCommand.self, DoctorCommand.self, AgentsCommand.self,
+            FlowsCommand.self, DecisionsCommand.self, ExplainCommand.self, RulesCommand.self, PolicyCommand.self,
+            InspectCommand.self, ReplayCommand.self,
         ])
 
     /// Runs the command and exits. On the main thread, as the only thread: `run` changes what belongs to a thread alone.

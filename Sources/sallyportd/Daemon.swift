@@ -3,6 +3,7 @@ import Control
 import DecisionLog
 import Dispatch
 import Enforcement
+import Flow
 import Glibc
 import Identity
 import KernelRules
@@ -46,6 +47,14 @@ extension Configuration {
     }
 }
 
+extension NameBindings.Limits {
+    init(_ settings: Configuration.NameSettings) {
+        self.init()
+        floorSeconds = settings.floorSeconds
+        graceSeconds = settings.graceSeconds
+    }
+}
+
 /// The running daemon.
 final class Daemon: Sendable {
     /// What a reload may change.
@@ -63,6 +72,7 @@ final class Daemon: Sendable {
     let log: LogThread
     let sessions: SessionKeeper
     let asked: AskedRecords
+    private let names: BindingsKeeper
     private let standing: StandingFlows
     let startedAt = Clock.read()
     /// What is in force.
@@ -85,8 +95,12 @@ final class Daemon: Sendable {
             options: options, ringCount: configuration.queues.count + 1,
             processes: hierarchy.map { CgroupProcessFinder(root: $0.mountPoint) })
         let snapshots = SnapshotBox(DaemonSetup.snapshot(configuration, setup.agents, setup.engine))
+        let bindings = NameBindings(limits: NameBindings.Limits(configuration.dns))
+        names = BindingsKeeper(bindings, directory: configuration.stateDirectory)
         workers = (0..<configuration.queues.count).map { index in
-            QueueWorker(index: index, configuration: configuration, snapshots: snapshots, ring: log.rings[index])
+            QueueWorker(
+                index: index, configuration: configuration, snapshots: snapshots, ring: log.rings[index],
+                bindings: bindings)
         }
         standing = StandingFlows(directory: configuration.stateDirectory)
         sessions = try SessionKeeper(
@@ -100,9 +114,15 @@ final class Daemon: Sendable {
         shared = state
         self.snapshots = snapshots
         self.log = log
+        let (workers, heartbeat) = (workers, heartbeat)
         keeper = RulesKeeper(rules: Self.rules(configuration), log: log) {
+            heartbeat.isAttended
+        } onInterfaceChange: {
             let now = state.value.withLock { $0 }
             snapshots.publish(DaemonSetup.snapshot(now.configuration, now.agents, now.engine))
+        } onRestored: {
+            let now = state.value.withLock { $0 }
+            StrayFlows.judge(agents: now.agents, mark: now.configuration.mark, by: workers, log: log)
         }
     }
 
@@ -116,6 +136,7 @@ final class Daemon: Sendable {
         }
         standing.takeOver(by: workers, policy: current.engine.revision, mark: current.configuration.mark, log: log)
         let threads = try startThreads()
+        StrayFlows.judge(agents: current.agents, mark: current.configuration.mark, by: workers, log: log)
         let control = try startControl()
         log.event(
             .started,
@@ -129,6 +150,7 @@ final class Daemon: Sendable {
         keeper.stop()
         sessions.stop()
         sessions.keys.stop()
+        names.stop()
         for worker in workers { worker.stop() }
         log.event(.stopped, message: failure ?? "sallyportd was asked to end", fields: [:])
         for thread in threads.deciding { thread.join() }
@@ -164,6 +186,7 @@ final class Daemon: Sendable {
                 $0.agents = agents
             }
             sessions.reconfigure(configuration, agents)
+            names.bindings.adopt(NameBindings.Limits(configuration.dns))
             log.event(.configurationLoaded, message: "\(path): \(agents.agents.count) agents", fields: [:])
         } catch {
             for line in error.lines { log.event(.configurationRejected, message: line, fields: [:]) }
@@ -238,6 +261,8 @@ final class Daemon: Sendable {
         threads.append(try start("rules") { keeper.run() })
         let sessions = sessions
         threads.append(try start("sessions") { sessions.run() })
+        let names = names
+        threads.append(try start("names", niceness: PlainThread.ordinary) { names.run() })
         threads.append(try start("keys", niceness: PlainThread.ordinary) { sessions.keys.run() })
         return (threads, logThread)
     }

@@ -44,7 +44,8 @@ struct DaemonDelegate: ControlDelegate {
             version: SallyportVersion.current, pid: getpid(),
             startedAt: Timestamp.text(nanoseconds: daemon.startedAt.wall),
             uptimeSeconds: (now.monotonic - daemon.startedAt.monotonic) / 1_000_000_000, isEnforcing: isHealthy)
-        report.problems = [daemon.heartbeat.problem, rules.error].compactMap { $0 } + daemon.sessions.problems
+        report.problems =
+            [daemon.heartbeat.problem, rules.error, rules.guardError].compactMap { $0 } + daemon.sessions.problems
         report.policy.revision = current.engine.revision
         report.policy.directory = current.configuration.policy.directory
         report.policy.loadedAt = Timestamp.text(nanoseconds: current.policyLoadedAt)

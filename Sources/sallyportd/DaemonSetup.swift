@@ -2,6 +2,7 @@ import Configuration
 import Enforcement
 import Glibc
 import Identity
+import PacketHeaders
 import Policy
 import PolicySources
 
@@ -47,6 +48,15 @@ struct DaemonSetup {
         }
     }
 
+    /// Which names lead where by the configuration alone.
+    private static func names(_ configuration: Configuration) -> NameWatch {
+        var fixed: [IPAddress: Set<String>] = [:]
+        for binding in configuration.bindings {
+            for address in binding.addresses { fixed[address, default: []].insert(binding.host) }
+        }
+        return NameWatch(isOn: configuration.watchesNames, fixed: fixed.mapValues { $0.sorted() })
+    }
+
     /// What the engine reads, with the interfaces of now.
     static func snapshot(
         _ configuration: Configuration, _ agents: AgentTable, _ engine: any PolicyEngine
@@ -58,11 +68,12 @@ struct DaemonSetup {
         }
         let deny: Enforcement.DenyMode =
             switch configuration.deny {
+            case .explain: .explain
             case .reset: .reset
             case .drop: .drop
             }
         return EnforcementSnapshot(
             agents: agents.withInterfaces(indexes), policy: engine, resolvers: configuration.resolvers,
-            listen: configuration.listen, deny: deny)
+            listen: configuration.listen, deny: deny, names: names(configuration))
     }
 }

@@ -11,6 +11,7 @@ final class Heartbeat: Sendable {
     private let notifier: SystemdNotifier
     private let isStopping = Atomic<Bool>(false)
     private let begun = Atomic<Bool>(false)
+    private let attended = Atomic<Bool>(false)
     private let failure = Mutex<String?>(nil)
 
     init(workers: [QueueWorker], notifier: SystemdNotifier) {
@@ -23,6 +24,9 @@ final class Heartbeat: Sendable {
 
     /// Whether a beat was tried yet: until then the rules refuse, since nobody attends the queues.
     var hasBegun: Bool { begun.load(ordering: .acquiring) }
+
+    /// Whether every queue thread had come round at the last beat.
+    var isAttended: Bool { attended.load(ordering: .relaxed) }
 
     /// Asks the thread to end.
     func stop() {
@@ -52,6 +56,7 @@ final class Heartbeat: Sendable {
     }
 
     private func beat(_ tables: inout NFTables, isAttended: Bool) {
+        attended.store(isAttended, ordering: .relaxed)
         guard isAttended else {
             let names = workers.compactMap { $0.report.failure }
             failure.withLock {

@@ -80,6 +80,10 @@ struct NetlinkEffects: EnforcementEffects, ~Copyable {
         if !isForwarded { _ = sockets.destroy(flow) }
     }
 
+    mutating func makeDecisionID(nanoseconds: UInt64) -> String {
+        identifiers.next(nanoseconds: nanoseconds).description
+    }
+
     mutating func report(_ outcome: Outcome) {
         outcomes.append(outcome)
         if outcomes.count == Self.outcomeCount { flush() }
@@ -89,7 +93,8 @@ struct NetlinkEffects: EnforcementEffects, ~Copyable {
         // A full ring counts what it could not take.
         _ = ring.push(
             DecisionRecord(
-                id: identifiers.next(nanoseconds: outcome.input.time), input: outcome.input, decision: outcome.decision,
+                id: outcome.id.flatMap { DecisionID($0) } ?? identifiers.next(nanoseconds: outcome.input.time),
+                input: outcome.input, decision: outcome.decision,
                 flow: outcome.flow, isInbound: outcome.isInbound, policyRevision: policyRevision,
                 latencyMicroseconds: outcome.latencyMicroseconds,
                 socketInode: outcome.socketInode == 0 ? nil : outcome.socketInode),

@@ -1,6 +1,7 @@
 import Configuration
 import DecisionLog
 import Enforcement
+import Flow
 import Glibc
 import Netlink
 import Policy
@@ -30,6 +31,7 @@ final class QueueWorker: Sendable {
     private let configuration: Configuration
     private let snapshots: SnapshotBox
     private let ring: RecordRing
+    private let bindings: NameBindings
     /// What becomes of sessions.
     let mailbox = SessionMailbox()
     private let turns = Atomic<UInt64>(0)
@@ -39,13 +41,19 @@ final class QueueWorker: Sendable {
     private let flowList = Mutex<[LiveFlow]?>(nil)
     /// What an earlier run allowed, for this thread to take over; and what this one leaves.
     private let standing = Mutex<Takeover>(Takeover())
+    /// Flows without a verdict that no thread knows, for this one to judge.
+    private let strays = Mutex<[StandingConnection]>([])
+    private let hasStrays = Atomic<Bool>(false)
     private let started = Mutex<NetlinkError??>(nil)
 
-    init(index: Int, configuration: Configuration, snapshots: SnapshotBox, ring: RecordRing) {
+    init(
+        index: Int, configuration: Configuration, snapshots: SnapshotBox, ring: RecordRing, bindings: NameBindings
+    ) {
         self.index = index
         self.configuration = configuration
         self.snapshots = snapshots
         self.ring = ring
+        self.bindings = bindings
         tcpQueue = configuration.queues.base + UInt16(index)
         segmentQueue = configuration.queues.base + UInt16(configuration.queues.count + index)
     }
@@ -75,6 +83,13 @@ final class QueueWorker: Sendable {
 
     /// Gives the thread what an earlier run allowed. Before `run`.
     func takeOver(_ takeover: Takeover) { standing.withLock { $0 = takeover } }
+
+    /// Gives the thread flows that no thread knows.
+    func judge(_ strays: [StandingConnection]) {
+        self.strays.withLock { $0 += strays }
+        hasStrays.store(true, ordering: .releasing)
+        mailbox.wake()
+    }
 
     /// What the thread's run has allowed and the kernel goes on to pass, once it has ended.
     var left: [StandingFlow] { standing.withLock { $0.left } }
@@ -121,7 +136,7 @@ final class QueueWorker: Sendable {
         limits.heldNanoseconds = UInt64(configuration.limits.heldMilliseconds) * 1_000_000
         let engine = EnforcementEngine(
             snapshot: snapshot, limits: limits, resolver: try SocketDiagnosis.open(cgroups: cgroups),
-            hashKey: (random.next(), random.next()))
+            bindings: bindings, hashKey: (random.next(), random.next()))
         return Sockets(queues: queues, effects: effects, engine: engine)
     }
 
@@ -154,6 +169,13 @@ final class QueueWorker: Sendable {
             }
             engine.expire(clock: clock, effects: &effects)
             _ = engine.reconsider(atMost: Self.reconsideredCount, clock: clock, effects: &effects)
+            if hasStrays.exchange(false, ordering: .acquiring) {
+                let found = strays.withLock { strays in
+                    defer { strays = [] }
+                    return strays
+                }
+                for connection in found { engine.judgeStray(connection, clock: clock, effects: &effects) }
+            }
             effects.flush()
             if clock.monotonic >= nextReport {
                 nextReport = clock.monotonic + 250_000_000

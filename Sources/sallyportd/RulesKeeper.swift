@@ -15,18 +15,31 @@ final class RulesKeeper: Sendable {
         var backend: QueueBackend?
         var tamperings: UInt64 = 0
         var error: String?
+        /// Why nothing holds agents while others have taken the rules out.
+        var guardError: String?
     }
 
     private let log: LogThread
     private let onInterfaceChange: @Sendable () -> Void
+    private let onRestored: @Sendable () -> Void
+    private let isAttended: @Sendable () -> Bool
+    private let guardTable = GuardTable()
     private let shared: Mutex<(rules: RuleSet, state: State)>
     private let isStopping = Atomic<Bool>(false)
 
-    /// - Parameter onInterfaceChange: called when an interface that names an agent has come, gone or changed its index.
-    init(rules: RuleSet, log: LogThread, onInterfaceChange: @escaping @Sendable () -> Void) {
+    /// - Parameters:
+    ///   - onInterfaceChange: called when an interface that names an agent has come, gone or changed its index.
+    ///   - isAttended: whether the queues are attended right now.
+    ///   - onRestored: called on the thread when rules that somebody had changed are back in place.
+    init(
+        rules: RuleSet, log: LogThread, isAttended: @escaping @Sendable () -> Bool,
+        onInterfaceChange: @escaping @Sendable () -> Void, onRestored: @escaping @Sendable () -> Void
+    ) {
+        self.isAttended = isAttended
         shared = Mutex((rules, State()))
         self.log = log
         self.onInterfaceChange = onInterfaceChange
+        self.onRestored = onRestored
     }
 
     /// What is known of the rules.
@@ -35,13 +48,17 @@ final class RulesKeeper: Sendable {
     /// Puts the rules in place if they are not, before the queues are attended. Throws what the operator must mend.
     func begin() throws(KernelRulesError) {
         try restore(isStart: true)
+        holdGuard()
     }
 
     /// Takes the rules of another configuration.
     func replace(_ rules: RuleSet) throws(KernelRulesError) {
         shared.withLock { $0.rules = rules }
+        // Nobody else's packets carry the mark that it looks for.
+        try guardTable.release()
         let backend = try rules.apply()
-        shared.withLock { $0.state = State(isInPlace: true, backend: backend, tamperings: $0.state.tamperings) }
+        shared.withLock { $0.state.note(isBackBy: backend) }
+        holdGuard()
     }
 
     /// Asks the thread to end.
@@ -87,6 +104,7 @@ final class RulesKeeper: Sendable {
     private func keep() {
         do throws(KernelRulesError) {
             try restore(isStart: false)
+            holdGuard()
         } catch {
             let isNews = shared.withLock { shared in
                 defer {
@@ -99,29 +117,60 @@ final class RulesKeeper: Sendable {
         }
     }
 
-    private func restore(isStart: Bool) throws(KernelRulesError) {
+    private func holdGuard() {
         let rules = shared.withLock { $0.rules }
+        do throws(KernelRulesError) {
+            try guardTable.hold(rules)
+            shared.withLock { $0.state.guardError = nil }
+        } catch {
+            let text = "agents are free while somebody else takes the rules out: \(error)"
+            let isNews = shared.withLock { shared in
+                defer { shared.state.guardError = text }
+                return shared.state.guardError != text
+            }
+            if isNews { log.event(.rulesFailed, message: text, fields: [:]) }
+        }
+    }
+
+    private func restore(isStart: Bool) throws(KernelRulesError) {
+        let (rules, known) = shared.withLock { ($0.rules, $0.state.backend) }
+        if !isStart, let known, try rules.putBack(known, isAttended: isAttended()) {
+            note(isBackBy: known, "table inet sallyport was deleted")
+            return
+        }
         let problems = try rules.check()
         guard let first = problems.first else {
+            let backend = known ?? rules.appliedBackend
             shared.withLock {
                 $0.state.isInPlace = true
+                $0.state.backend = backend
                 $0.state.error = nil
             }
             return
         }
-        if !isStart {
-            shared.withLock { $0.state.tamperings += 1 }
+        if isStart {
+            let backend = try rules.apply()
+            shared.withLock { $0.state.note(isBackBy: backend) }
+            log.event(.rulesRestored, message: "the rules were put in place: \(first)", fields: [:])
+        } else {
+            // Said first: whoever reads it may have to know why the rules cannot be put back.
             log.event(.rulesTampered, message: "the rules were changed by somebody else: \(first)", fields: [:])
+            note(isBackBy: try rules.apply(), nil)
         }
-        let backend = try rules.apply()
+    }
+
+    /// The rules are back.
+    /// - Parameter problem: what was wrong with them, where the log does not say it yet.
+    private func note(isBackBy backend: QueueBackend, _ problem: String?) {
         shared.withLock {
-            $0.state.isInPlace = true
-            $0.state.backend = backend
-            $0.state.error = nil
+            $0.state.note(isBackBy: backend)
+            $0.state.tamperings += 1
         }
-        log.event(
-            .rulesRestored, message: isStart ? "the rules were put in place: \(first)" : "the rules are back in place",
-            fields: [:])
+        if let problem {
+            log.event(.rulesTampered, message: "the rules were changed by somebody else: \(problem)", fields: [:])
+        }
+        log.event(.rulesRestored, message: "the rules are back in place", fields: [:])
+        onRestored()
     }
 
     /// The ids of the cgroups that the rules name, nil for one that is gone.
@@ -135,5 +184,14 @@ final class RulesKeeper: Sendable {
 
     private func interfaceIndexes() -> [UInt32] {
         shared.withLock { $0.rules.parameters.interfaces }.map { if_nametoindex($0) }
+    }
+}
+
+extension RulesKeeper.State {
+    /// The rules are in the kernel.
+    fileprivate mutating func note(isBackBy backend: QueueBackend) {
+        isInPlace = true
+        self.backend = backend
+        error = nil
     }
 }

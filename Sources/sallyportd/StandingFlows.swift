@@ -44,7 +44,7 @@ struct StandingFlows: Sendable {
         do throws(NetlinkError) {
             // Refused connections have lost the bit, or have another one beside it.
             let flows = try Conntrack.connections(
-                mark: mark.confined | mark.allowed, mask: mark.confined | mark.allowed | mark.refused)
+                .tcp, mark: mark.confined | mark.allowed, mask: mark.confined | mark.allowed | mark.refused)
             var routes = try RouteLookup()
             var shares = workers.map { _ in Takeover(isSamePolicy: before == policy) }
             for (position, flow) in flows.enumerated() {
@@ -81,7 +81,7 @@ struct StandingFlows: Sendable {
 
     /// The policy of the run before, and what it allowed flows for.
     private func read() -> (policy: String?, allowed: [FiveTuple: PolicyInput]) {
-        guard let text = contents() else { return (nil, [:]) }
+        guard let text = WholeFile.readOwn(path) else { return (nil, [:]) }
         var lines = text.split(separator: 0x0A)[...]
         let policy = lines.popFirst().flatMap { try? RegoValue(json: $0)["policy"]?.string }
         var allowed: [FiveTuple: PolicyInput] = [:]
@@ -97,15 +97,5 @@ struct StandingFlows: Sendable {
             allowed[flow] = input
         }
         return (policy, allowed)
-    }
-
-    private func contents() -> [UInt8]? {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
-        guard descriptor >= 0 else { return nil }
-        defer { close(descriptor) }
-        var facts = stat()
-        // Somebody else's file says nothing.
-        guard fstat(descriptor, &facts) == 0, facts.st_uid == geteuid(), facts.st_mode & 0o077 == 0 else { return nil }
-        return WholeFile.read(descriptor)
     }
 }

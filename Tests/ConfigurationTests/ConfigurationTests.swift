@@ -111,8 +111,8 @@ let testHost = Host(uid: { ["bot": 1001, "root": 0][$0] }, processorCount: 8)
             (
                 "agents: []\nfrobnicate: 1",
                 [
-                    "2: frobnicate: unknown key (known keys: slice, agents, customers, agent_tokens, listen, resolvers, queues, mark, policy, limits, "
-                        + "log, control, deny)"
+                    "2: frobnicate: unknown key (known keys: slice, agents, customers, agent_tokens, listen, resolvers, dns, bindings, "
+                        + "queues, mark, policy, limits, log, control, deny)"
                 ]
             ),
             (
@@ -320,7 +320,7 @@ let testHost = Host(uid: { ["bot": 1001, "root": 0][$0] }, processorCount: 8)
                     "2: control.socket: the path has 108 bytes (at most 107)"
                 ]
             ),
-            ("agents: []\ndeny: [reset]", ["2: deny: expected one of reset, drop, found a list"]),
+            ("agents: []\ndeny: [reset]", ["2: deny: expected one of explain, reset, drop, found a list"]),
             (
                 "agents: []\nslice: system",
                 [

@@ -130,7 +130,7 @@ private final class ThreadStart {
 
 /// Offers a daemon's socket as long as `body` runs.
 func withServer(
-    _ daemon: FakeDaemon = FakeDaemon(), limits: ControlServer.Limits = ControlServer.Limits(),
+    _ daemon: FakeDaemon = FakeDaemon(), limits: ControlServer.Limits = .patient,
     _ body: (ControlClient, FakeDaemon, String) async throws -> Void
 ) async throws {
     let directory = try TemporaryDirectory()
@@ -144,6 +144,15 @@ func withServer(
     }
     await server.stop()
     #expect(access(path, F_OK) != 0)
+}
+
+extension ControlServer.Limits {
+    /// No test fails for want of processor time.
+    static var patient: Self {
+        var limits = Self()
+        limits.timeout = .seconds(600)
+        return limits
+    }
 }
 
 /// Sends `request` and reads until the other side closes.
@@ -172,7 +181,7 @@ func connect(_ path: String) throws -> Int32 {
         throw TestFailure("connect: \(String(cString: strerror(errno)))")
     }
     // What never comes is a failure, not a test that never ends.
-    var patience = timeval(tv_sec: 20, tv_usec: 0)
+    var patience = timeval(tv_sec: 300, tv_usec: 0)
     setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
     return descriptor
 }

@@ -36,16 +36,21 @@ struct RecordFolderTests {
         #expect(admit(decision(), 31 * second, &folder).count == 1)
     }
 
-    @Test("keeps refusals apart that differ in agent, host, port, reason, rule or request")
+    @Test("keeps refusals apart that differ in agent, session, host, port, reason, rule or request")
     func keys() {
         var folder = RecordFolder()
         var request = decision()
         request.input.request = .init(method: "GET", path: "/a", query: nil, url: nil, headers: [:])
         var otherRequest = request
         otherRequest.input.request?.path = "/b"
+        var customer = decision()
+        customer.input.customer = Customer(id: "acme", session: "s1")
+        var otherSession = decision()
+        otherSession.input.customer = Customer(id: "acme", session: "s2")
         for record in [
             decision(), decision(agent: "other"), decision(host: "b.example.com"), decision(host: nil),
             decision(port: 444), decision(reason: .noName), decision(rule: "default"), request, otherRequest,
+            customer, otherSession,
         ] {
             #expect(admit(record, 0, &folder).count == 1)
         }

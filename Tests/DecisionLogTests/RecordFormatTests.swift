@@ -19,6 +19,7 @@ struct RecordFormatTests {
                 "SALLYPORT_POLICY_REVISION=0123456789ab", "SALLYPORT_STAGE=hello", "SALLYPORT_AGENT=bot",
                 "SALLYPORT_HOST=api.example.com", "SALLYPORT_HOST_SOURCE=sni", "SALLYPORT_ADDRESS=198.18.0.1",
                 "SALLYPORT_PORT=443", "SALLYPORT_TRANSPORT=tcp", "SALLYPORT_PROTOCOL=tls",
+                "SALLYPORT_ADDRESS_NAMES=api.example.com,cdn.example.net", "SALLYPORT_ADDRESS_MATCHES_HOST=true",
                 "SALLYPORT_SOURCE_ADDRESS=198.18.0.2", "SALLYPORT_SOURCE_PORT=40000", "SALLYPORT_PROTOCOL_VERSION=1.3",
                 "SALLYPORT_ALPN=h2,http/1.1", "SALLYPORT_ENCRYPTED_CLIENT_HELLO=false", "SALLYPORT_JA4=t13d1516h2",
                 "SALLYPORT_METHOD=GET", "SALLYPORT_PATH=/v1/items", "SALLYPORT_UID=1001", "SALLYPORT_PID=4242",
@@ -36,6 +37,32 @@ struct RecordFormatTests {
         #expect(text.contains(#""decision_id":"01a3185c-5000-7000-8000-000000000000","#))
         #expect(text.contains(#""port":443,"#))
         #expect(text.hasSuffix(#""latency_us":87}"#))
+    }
+
+    @Test("names customer and session, but not where a record stands for several destinations")
+    func customer() throws {
+        var record = decision(allow: true)
+        record.input.customer = Customer(id: "acme\n x", session: "0123")
+        #expect(
+            RecordFormat.message(of: record)
+                == "allow bot for acme\\x0a x -> api.example.com:443 tls (stage hello, rule web)")
+        let fields = try journal(record).map { "\($0.name)=\($0.value)" }
+        #expect(fields.contains("SALLYPORT_CUSTOMER=acme\\x0a x"))
+        #expect(fields.contains("SALLYPORT_SESSION=0123"))
+        record.repeats = RecordRepeats(count: 2, first: record.id, last: record.id, isMixed: true)
+        #expect(try journal(record).allSatisfy { $0.name != "SALLYPORT_CUSTOMER" && $0.name != "SALLYPORT_SESSION" })
+        #expect(!RecordFormat.message(of: record).contains("acme"))
+    }
+
+    @Test("says of a decision that was asked for that it was, without the addresses that it does not have")
+    func asked() throws {
+        var record = decision(allow: true)
+        record.flow = nil
+        record.input.isAddressKnown = false
+        let names = try journal(record).map(\.name)
+        #expect(try journal(record).contains { $0.name == "SALLYPORT_DIRECTION" && $0.value == "asked" })
+        for name in ["ADDRESS", "SOURCE_ADDRESS", "SOURCE_PORT"] { #expect(!names.contains("SALLYPORT_" + name)) }
+        #expect(RecordFormat.message(of: record).contains(" asked ("))
     }
 
     @Test("tells allowed, refused and inbound apart by MESSAGE_ID and priority")
@@ -85,6 +112,7 @@ struct RecordFormatTests {
         let evil = "a\nSALLYPORT_VERDICT=allow\n\u{0}\u{1B}[2J" + String(repeating: "x", count: 300_000)
         var record = full()
         record.input.host = evil
+        record.input.names = [evil, evil]
         record.input.agent = .init(id: evil, labels: [:], selectors: [])
         record.input.cgroup = evil
         record.input.protocol?.alpn = [evil, evil]
@@ -141,6 +169,8 @@ struct RecordFormatTests {
     private func full(headers: [String: String] = [:], query: String? = nil) -> DecisionRecord {
         var record = decision()
         record.decision.policyReason = "not on the list"
+        record.input.names = ["api.example.com", "cdn.example.net"]
+        record.input.addressMatchesHost = true
         record.input.uid = 1001
         record.input.cgroup = "/sallyport.slice/a.service"
         record.input.protocol?.version = "1.3"

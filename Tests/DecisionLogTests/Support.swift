@@ -88,7 +88,7 @@ final class FakeJournal: Sendable {
             }
         }
         // What never comes is a failure, not a test that never ends.
-        var patience = timeval(tv_sec: 20, tv_usec: 0)
+        var patience = timeval(tv_sec: 300, tv_usec: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
         guard status == 0 else { throw TestFailure("bind: \(String(cString: strerror(errno)))") }
         return descriptor

@@ -46,6 +46,8 @@ struct RecordingEffects: EnforcementEffects {
         cuts.append(flow)
     }
 
+    mutating func makeDecisionID(nanoseconds: UInt64) -> String { "id-\(outcomes.count)" }
+
     mutating func report(_ outcome: Outcome) {
         outcomes.append(outcome)
     }
@@ -61,13 +63,16 @@ func array(_ bytes: RawSpan) -> [UInt8] {
 struct TableResolver: SocketOwnerResolving {
     var owners: [FiveTuple: SocketOwner] = [:]
     var paths: [CgroupID: String] = [:]
+    var listening: [UInt16: SocketOwner] = [:]
     var acknowledged: AcknowledgedBytes
 
     mutating func owner(of flow: FiveTuple) -> SocketOwner? {
         owners[flow] ?? owners[flow.withoutPorts]
     }
 
-    mutating func listener(at _: IPAddress, port _: UInt16, transport _: TransportProtocol) -> SocketOwner? { nil }
+    mutating func listener(at _: IPAddress, port: UInt16, transport _: TransportProtocol) -> SocketOwner? {
+        listening[port]
+    }
 
     mutating func path(of cgroup: CgroupID) -> String? { paths[cgroup] }
 
@@ -135,6 +140,7 @@ struct Bench: ~Copyable {
 
     init(
         limits: EnforcementLimits = EnforcementLimits(), listen: [ListenRule] = [], deny: DenyMode = .reset,
+        names: NameWatch = NameWatch(), agents: [Agent] = [bot, box, tap],
         policy: @escaping @Sendable (PolicyInput) -> PolicyDecision = Bench.allowsGoodExample
     ) throws {
         acknowledged = AcknowledgedBytes(0)
@@ -148,9 +154,9 @@ struct Bench: ~Copyable {
                 cgroup: cgroup, cookie: SocketCookie(rawValue: 1), uid: 1001, inode: 1)
         }
         let snapshot = EnforcementSnapshot(
-            agents: try AgentTable([Self.bot, Self.box, Self.tap]).withInterfaces(["tap0": 9]),
+            agents: try AgentTable(agents).withInterfaces(["tap0": 9]),
             policy: ClosurePolicy(policy), resolvers: [Self.server],
-            listen: listen, deny: deny)
+            listen: listen, deny: deny, names: names)
         var limits = limits
         limits.flowCount = min(limits.flowCount, 1024)
         limits.inspectionCount = min(limits.inspectionCount, 64)

@@ -229,6 +229,7 @@ struct CountingEffects: EnforcementEffects {
     mutating func requeue(_ packet: PacketReference, to queue: UInt16) {}
     mutating func inject(_ bytes: RawSpan) {}
     mutating func cut(_ flow: FiveTuple, isForwarded: Bool) {}
+    mutating func makeDecisionID(nanoseconds _: UInt64) -> String { "" }
     mutating func report(_ outcome: Outcome) {}
     mutating func monotonicNow() -> UInt64 { 0 }
 }

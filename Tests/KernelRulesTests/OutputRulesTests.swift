@@ -22,7 +22,7 @@ struct OutputRulesTests {
             #expect(syn.flags == 2)
             #expect(syn.facts.hook == 3)
             #expect(syn.facts.queue == lab.rules.parameters.queueBase)
-            #expect(syn.facts.mark == 0)
+            #expect(syn.facts.mark == RuleLab.confined)
             lab.accept(syn)
             let connected = try agent.end()
             #expect(connected == "ok")

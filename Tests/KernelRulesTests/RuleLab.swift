@@ -2,6 +2,7 @@ import Glibc
 import Netlink
 import NetworkLab
 import PacketHeaders
+import Synchronization
 import Testing
 
 @testable import KernelRules
@@ -9,13 +10,15 @@ import Testing
 /// The rules in the kernel of an agent's host, with the test in place of the daemon: it attends the queues, looks at what
 /// the rules hand over, and answers. The agent is a Python process in the confined slice.
 ///
-/// `removing` takes lines out of the rules, so that a test shows that it fails without them.
+/// `removing` takes lines out of the rules, so that a test shows that it fails without them. Where nothing is taken out the
+/// daemon's own table stands behind them, which may be in no packet's way.
 final class RuleLab {
     let rules: RuleSet
     let hierarchy: CgroupHierarchy
     let family: AddressFamily
     private let cgroup: LabCgroup
     private let attends: Bool
+    private let guardTable = GuardTable()
     private var queues: QueueSocket
     private var verdicts: VerdictBatch
     private var tables: NFTables
@@ -40,25 +43,26 @@ final class RuleLab {
     static let refused: UInt32 = 0x0400_0000
     static let inject: UInt32 = 0x0800_0000
 
-    private nonisolated(unsafe) static var count = 0
+    private static let count = Atomic(0)
 
     /// Runs `body` on a host with the rules; everything is gone afterwards.
     static func with(
-        _ family: AddressFamily = .v4, removing: [String] = [], attended: Bool = true,
+        _ family: AddressFamily = .v4, removing: [String] = [], attended: Bool = true, guarded: Bool = true,
         _ adapt: (inout KernelRulesParameters) -> Void = { _ in },
         _ body: (RuleLab, borrowing TwoHosts) throws -> Void
     ) throws {
         try TwoHosts.with { hosts in
             let lab = try RuleLab(family, removing: removing, attended: attended, adapt)
             defer { try? lab.rules.remove() }
+            if guarded, removing.isEmpty { try lab.guardTable.hold(lab.rules) }
             try body(lab, hosts)
         }
     }
 
     /// Parameters with a slice of this test's own.
     static func parameters() -> KernelRulesParameters {
-        count += 1
-        return KernelRulesParameters(slice: "netl-\(getpid())-\(count).slice")
+        let number = count.add(1, ordering: .relaxed).newValue
+        return KernelRulesParameters(slice: "netl-\(getpid())-\(number).slice")
     }
 
     private init(

@@ -96,6 +96,24 @@ struct RuleSetTests {
         }
     }
 
+    @Test("put back are rules whose table is gone, and no others")
+    func putBack() throws {
+        try RuleLab.with { lab, hosts in
+            let backend = try #require(lab.rules.appliedBackend)
+            #expect(try !lab.rules.putBack(backend, isAttended: true))
+            try Program.run("nft", "delete", "table", "inet", "sallyport")
+            #expect(try lab.rules.putBack(backend, isAttended: false))
+            #expect(try lab.rules.check() == [])
+            #expect(try !Program.run("nft", "list", "set", "inet", "sallyport", "alive").contains("elements"))
+            try Program.run("nft", "delete", "table", "inet", "sallyport")
+            // Nobody renews it: the daemon attends the queues already.
+            #expect(try lab.rules.putBack(backend, isAttended: true))
+            let server = try lab.listen(.tcp, port: 443, on: hosts)
+            try lab.connect(try lab.agent(), port: 443)
+            _ = server.localPort
+        }
+    }
+
     @Test("apply brings another configuration's rules up to date")
     func reconfigure() throws {
         try RuleLab.with { lab, hosts in

@@ -29,6 +29,10 @@ import Testing
             method: "GET", path: "/v1/items", query: "a=b", url: "http://api.example.com/v1/items?a=b",
             headers: ["user-agent": "curl"])
         input.question = QuestionFacts(name: "api.example.com", type: "AAAA")
+        input.question?.rate = 3
+        input.names = ["api.example.com", "b.example"]
+        input.addressMatchesHost = true
+        input.listenerAgent = "browser"
         input.database = DatabaseFacts(user: "app", name: "orders")
         input.customer = Customer(
             id: "acme", issuer: "https://chat.example", session: "s1", expires: 1_767_226_200_000_000_000,
@@ -41,11 +45,11 @@ import Testing
         "customer":{"claims":{"seats":5,"tier":"premium"},"expires":"2026-01-01T00:10:00Z","id":"acme",\
         "issuer":"https://chat.example","session":"s1"},\
         "database":{"name":"orders","user":"app"},\
-        "destination":{"address":"203.0.113.7","host":"api.example.com","host_source":"http_host","port":443,\
-        "transport":"tcp"},\
+        "destination":{"address":"203.0.113.7","address_matches_host":true,"host":"api.example.com",\
+        "host_source":"http_host","listener_agent":"browser","names":["api.example.com","b.example"],"port":443,"transport":"tcp"},\
         "protocol":{"alpn":["h2","http/1.1"],"encrypted_client_hello":false,"ja4":"t13d",\
         "layers":["smtp","tls"],"name":"tls","version":"1.3"},\
-        "question":{"name":"api.example.com","type":"AAAA"},\
+        "question":{"entropy":2.52,"labels":["api","example","com"],"name":"api.example.com","rate":3,"type":"AAAA"},\
         "request":{"headers":{"user-agent":"curl"},"method":"GET","path":"/v1/items","query":"a=b",\
         "url":"http://api.example.com/v1/items?a=b"},"stage":"request","time":"2026-01-01T00:00:00Z"}
         """

@@ -123,8 +123,13 @@ struct DecisionsCommandTests {
                           },
                           "destination" : {
                             "address" : "198.18.0.1",
+                            "address_matches_host" : true,
                             "host" : "b.example.com",
                             "host_source" : "sni",
+                            "names" : [
+                              "cdn.example.net",
+                              "b.example.com"
+                            ],
                             "port" : 443,
                             "transport" : "tcp"
                           },

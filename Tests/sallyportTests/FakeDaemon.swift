@@ -48,7 +48,10 @@ func withDaemon(_ daemon: FakeDaemon = FakeDaemon(), _ body: (String) async thro
     let directory = try temporaryDirectory()
     defer { _ = try? shell("rm -rf \(directory)") }
     let path = directory + "/socket"
-    let server = try await ControlServer.start(path: path, delegate: daemon)
+    var limits = ControlServer.Limits()
+    // No test fails for want of processor time.
+    limits.timeout = .seconds(600)
+    let server = try await ControlServer.start(path: path, delegate: daemon, limits: limits)
     do {
         try await body(path)
     } catch {

@@ -2,6 +2,7 @@ import ArgumentParser
 import Control
 import Testing
 
+@testable import Diagnosis
 @testable import sallyport
 
 @Suite("sallyport")
@@ -12,7 +13,7 @@ struct SallyportCommandTests {
         #expect(version.status == 0)
         #expect(version.output == "sallyport \(SallyportVersion.current)\n")
         for command in [
-            "", "run", "status", "flows", "agents", "decisions", "explain", "rules", "policy", "policy check",
+            "", "run", "status", "doctor", "flows", "agents", "decisions", "explain", "rules", "policy", "policy check",
             "policy test", "policy eval", "policy decide", "session", "session open", "session renew", "session list",
             "session close",
         ] {
@@ -31,6 +32,7 @@ struct SallyportCommandTests {
             "session open", "session open --customer-token /nonexistent/t", "session open --customer-token /dev/null",
             "session open --customer-token /etc/hostname --ports 9-5", "session close",
             "session open --customer-token /etc/hostname --cookie 1 --pid 2", "status --config /nonexistent",
+            "doctor --config /nonexistent", "doctor --nonsense",
             "status --socket " + String(repeating: "x", count: 200),
         ])
     func badUsage(arguments: String) async throws {
@@ -83,6 +85,22 @@ struct SallyportCommandTests {
             #expect(result.complaint == "sallyport: rules: not in place: gone (sallyport rules apply)\n")
             #expect(try await Program.run("status --json --socket \(socket)").status == 1)
         }
+    }
+
+    @Test("shows what doctor found with why and what to do, and nothing that could move a cursor")
+    func doctor() {
+        let report = DiagnosisReport([
+            .ok(.rules, "table inet sallyport", "as it was applied"),
+            .hole(.root, "process 7 (\u{1B}[2Jsh)", "is uid 0", remedy: "start it with sallyport run"),
+        ])
+        #expect(
+            DoctorCommand.text(report) == [
+                "hole     root                process 7 (\\x1b[2Jsh): is uid 0",
+                "         why: uid 0 can leave its cgroup and change the rules",
+                "         do:  start it with sallyport run",
+                "ok       rules               table inet sallyport: as it was applied",
+                "1 ok, 1 holes, 0 unknown",
+            ])
     }
 
     @Test("says how many flows could not be cut, where there are any")

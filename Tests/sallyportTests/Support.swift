@@ -88,6 +88,8 @@ func decision(
         address: address, port: 443, transport: .tcp)
     input.host = host
     input.hostSource = .sni
+    input.names = ["cdn.example.net", host]
+    input.addressMatchesHost = true
     input.uid = 1001
     input.protocol = ProtocolFacts(name: "tls")
     input.protocol?.alpn = ["h2", "http/1.1"]

@@ -14,7 +14,7 @@ readonly -A program_packages=(
 readonly -A header_packages=(
     [/usr/include/libmnl/libmnl.h]=libmnl-dev [/usr/include/libnetfilter_queue/libnetfilter_queue.h]=libnetfilter-queue-dev
     [/usr/include/openssl/evp.h]=libssl-dev [/usr/include/re2/re2.h]=libre2-dev
-    [/usr/bin/curl-config]=libcurl4-openssl-dev
+    [/usr/bin/curl-config]=libcurl4-openssl-dev [/usr/include/nftables/libnftables.h]=libnftables-dev
 )
 
 # Prints the packages that are missing for these programs and for the build.

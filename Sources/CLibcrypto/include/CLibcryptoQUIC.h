@@ -30,3 +30,9 @@ int clc_quic_mask(clc_quic *contexts, const clc_quic_keys *keys, const uint8_t *
 int clc_quic_open(
     clc_quic *contexts, const clc_quic_keys *keys, uint64_t packet_number, const uint8_t *header, size_t header_length,
     const uint8_t *payload, size_t length, uint8_t *out);
+
+/// Seals a packet's payload of `length` bytes, at least one, into `out` (as many bytes and 16 of tag); `header` ends with the
+/// packet number and has no protection yet. Returns 1, or 0 on failure. `clc_quic_mask` protects the header afterwards.
+int clc_quic_seal(
+    clc_quic *contexts, const clc_quic_keys *keys, uint64_t packet_number, const uint8_t *header, size_t header_length,
+    const uint8_t *payload, size_t length, uint8_t *out);

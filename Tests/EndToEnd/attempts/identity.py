@@ -89,7 +89,7 @@ def expected(t):
             second.send(hello.client_hello(data.name))
             if t.unprotected:
                 return streams.Ending("open")
-            return streams.Ending("eof" if not second.receive() else "open")
+            return streams.ending_with(second)
         except OSError as error:
             return streams.ending_of(error)
 
@@ -193,7 +193,7 @@ def late_marks(t):
                 stream = Stream(target.address, target.port)
                 stream.socket.setsockopt(socket.SOL_SOCKET, 36, mark)
                 stream.send(hello.client_hello(target.name))
-                return streams.Ending("open" if stream.receive() else "eof")
+                return streams.ending_with(stream)
             except OSError as error:
                 return streams.ending_of(error)
 

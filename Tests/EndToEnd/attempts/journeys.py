@@ -90,9 +90,11 @@ connection = Resolved(name, int(port))
 try:
     for path in ("/one", "/two"):
         connection.request("GET", path)
-        print(connection.getresponse().read().decode())
-except ConnectionError as error:
-    print(type(error).__name__); sys.exit(7)
+        response = connection.getresponse()
+        print(response.read().decode())
+        if response.status == 403: sys.exit(1)
+except (ConnectionError, ssl.SSLError) as error:
+    print(type(error).__name__, error); sys.exit(7 if isinstance(error, ConnectionError) else 1)
 """
 
 NODE = r"""
@@ -100,7 +102,7 @@ const [scheme, address, port, name, authority] = process.argv.slice(1);
 const https = require(scheme), fs = require('fs');
 const request = https.get({host: address, port, path: '/one', servername: name, ca: fs.readFileSync(authority),
     headers: {Host: name + ':' + port}}, (response) => { response.pipe(process.stdout); });
-request.on('error', (error) => { console.log(error.code); process.exit(['ECONNRESET', 'ECONNREFUSED'].includes(error.code) ? 7 : 1); });
+request.on('error', (error) => { console.log(error.code, error.message); process.exit(['ECONNRESET', 'ECONNREFUSED'].includes(error.code) ? 7 : 1); });
 """
 
 

@@ -253,7 +253,11 @@ def dns_same_socket(t):
             for query in (good, bad, good):
                 try:
                     sender.send(query)
-                    answers.append(sender.recv(2000)[:2] if streams.readable(sender, 20) else b"silence")
+                    if not streams.readable(sender, 20):
+                        answers.append(b"silence")
+                        continue
+                    answer = streams.Ending("open", sender.recv(2000))
+                    answers.append(b"refused" if answer.is_refusal else answer.received[:2])
                 except OSError as error:
                     answers.append(streams.ending_of(error).word.encode())
             return answers

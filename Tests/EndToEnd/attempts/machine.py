@@ -3,12 +3,20 @@ administrator's SSH goes on through all of it (B73)."""
 
 import contextlib
 import re
+import select
 import signal
 import socket
 
-from lab import topology
+from lab import hello, topology
+from lab.appliance import LISTENED
 from lab.catalogue import attempt
 from lab.drills import Administrator, Connection, Sweep
+from lab.namespaces import Gate
+from lab.streams import Stream, echoed
+from lab.waiting import PATIENCE
+
+from .cutting import settled
+from .network import Listener
 
 ONCE = dict(once=True, unprotected=False)
 
@@ -173,6 +181,68 @@ def flushed(t):
             t.expect(person.works(), "SSH to the host is disturbed")
         t.wait(lambda: t.lab.journal.events("rules_tampered", mark), "a journal record of the tampering")
         Sweep(t).decided()
+
+
+@attempt("B71", "while the rules are deleted nothing opens, also towards an agent, and nothing undecided is said; allowed flows go on",
+         unprotected=False)
+def held(t):
+    allowed, begun, opened, spoken = t.target("echo"), t.target("echo"), t.target("echo"), t.target("udp")
+    ready, gone, knocked, looked, back = Gate(), Gate(), Gate(), Gate(), Gate()
+
+    def knock():
+        outsider = Stream(t.place.source, LISTENED + 1, source=t.place.at(topology.SERVER), connect=False)
+        outsider.socket.setblocking(False)
+        outsider.socket.connect_ex(outsider.peer)
+        knocked.open()
+        back.wait()
+
+    def run():
+        kept, undecided = settled(allowed), Stream(begun.address, begun.port)
+        late = Stream(opened.address, opened.port, connect=False)
+        datagrams = socket.socket(late.socket.family, socket.SOCK_DGRAM)
+        datagrams.connect((spoken.address, spoken.port))
+        ready.open()
+        gone.wait()
+        undecided.send(hello.client_hello(begun.name))
+        late.socket.setblocking(False)
+        late.socket.connect_ex(late.peer)
+        with contextlib.suppress(PermissionError):  # a local sender is told
+            datagrams.send(b"said while nobody asked")
+        knocked.wait()
+        # What was sent before this would have arrived before it.
+        went_on = echoed(kept, b"x" * 2000) == b"x" * 2000
+        is_open = bool(select.select([], [late.socket], [], 0)[1])
+        looked.open()
+        back.wait()
+        late.socket.setblocking(True)
+        select.select([], [late.socket], [], PATIENCE)
+        heard = [undecided.receive(), echoed(late, hello.client_hello(opened.name))]
+        return went_on, is_open, all(heard)
+
+    listener, task = Listener(t.place, LISTENED + 1), t.place.start(run)
+    ready.wait()
+    mark = t.lab.journal.mark()
+    t.appliance.send_signal(signal.SIGSTOP)
+    try:
+        t.lab.agent.command("nft", "flush", "ruleset")
+        t.lab.net.start(knock)
+        gone.open()
+        looked.wait()
+        arrived = [t.payload(target)[0] for target in (begun, opened, spoken)]
+        nobody = t.lab.agent.command("nft", "delete", "table", "inet", "sallyport_guard", check=False)
+    finally:
+        t.appliance.send_signal(signal.SIGCONT)
+    t.wait(lambda: t.lab.journal.events("rules_restored", mark), "the rules to be back")
+    back.open()
+    went_on, is_open, heard = task.result()
+    t.expect(went_on, "a flow that is allowed did not go on")
+    t.expect(not is_open, "a connection was opened")
+    t.expect(not listener.seen(), "an outsider has connected to the agent")
+    t.expect(not any(arrived), f"bytes arrived: {arrived}")
+    t.expect(nobody.returncode != 0 and "not permitted" in nobody.stdout, f"the guard can be deleted: {nobody.stdout}")
+    t.expect(heard, "what was held did not go on")
+    for target in (begun, opened):
+        t.record(target, "allow", "allowed", host=target.name)
 
 
 def _same_rules(now, before):

@@ -1,4 +1,4 @@
-"""B77, B78, B82, and what is neither TCP nor allowed: DNS to others, other UDP, ICMP and the rest."""
+"""B77, B78, B82, DNS to the resolver, and UDP that is nothing known."""
 
 import os
 import socket
@@ -8,8 +8,9 @@ from lab import hello, rawtcp, servers, streams, topology
 from lab.appliance import CGROUP_AGENT_UID, LISTENED
 from lab.catalogue import attempt
 from lab.drills import Sweep
+from lab.lab import other_local_actors
 from lab.namespaces import Actor, Gate
-from lab.streams import Stream
+from lab.streams import Stream, request
 from lab.waiting import until
 
 SECRET = b"carried out"
@@ -48,29 +49,6 @@ def resolver(t):
     t.expect(ending.received[2:4] == query[:2], f"no answer over TCP: {ending}")
 
 
-@attempt("DNS", "questions to any other server are refused, UDP and TCP")
-def other_resolver(t):
-    address = t.place.at(topology.OTHER_RESOLVER)
-    name = f"{t.lab.token()}.allowed.test"
-    query = servers.question(name)
-    label = name.split(".")[0].encode()
-    mark = t.lab.journal.mark() if t.lab.journal else 0
-    ending = t.place.call(lambda: send_datagram(address, 53, query, 20))
-    _, _, kept = t.lab.wire.payload(address, 53, "udp")
-    over_tcp = t.place.call(lambda: streams.converse(
-        lambda: Stream(address, 53), struct.pack("!H", len(query)) + query, enough=lambda got: got))
-    _, _, kept_tcp = t.lab.wire.payload(address, 53, "tcp")
-    if t.unprotected:
-        t.expect(label in kept and label in kept_tcp, "unprotected, but the question did not arrive")
-        return
-    t.expect(label not in kept, "the question arrived at a server that is not configured")
-    t.expect(label not in kept_tcp, "the question arrived over TCP")
-    t.expect(ending.is_refusal, f"UDP: the client was not told: {ending}")
-    t.expect(over_tcp.is_refusal, f"TCP: the client was not told: {over_tcp}")
-    t.wait(lambda: t.lab.journal.records(mark, ADDRESS=address, PORT=53, VERDICT="deny", TRANSPORT="udp"), "a record for UDP")
-    t.wait(lambda: t.lab.journal.records(mark, ADDRESS=address, PORT=53, VERDICT="deny", TRANSPORT="tcp"), "a record for TCP")
-
-
 @attempt("UDP", "datagrams to anywhere else are refused, and the program is told")
 def other_udp(t):
     target = t.target("udp")
@@ -104,26 +82,6 @@ def blocked(t):
         t.expect(ending.word in ("refused", "unreachable"), f"the connection was established first: {ending}")
         t.expect(t.lab.wire.seen(target.address, target.port) == 0, "the SYN arrived")
         t.expect(record.get("SALLYPORT_STAGE") == "connect", f"stage {record.get('SALLYPORT_STAGE')}")
-
-
-@attempt("protocols", "ICMP echo, GRE, SCTP and UDP-Lite carry nothing out")
-def other_protocols(t):
-    actor = Actor(0, t.place.actor.cgroup)  # raw sockets need it; a hardened agent has none (B61)
-    address = t.place.at(topology.ATTACKER)
-    echo = (1, b"\x08\0\0\0\0\1\0\1") if t.place.family == 4 else (58, b"\x80\0\0\0\0\1\0\1")
-    for number, head in (echo, (47, b"\0\0\x08\0"), (132, bytes(12)), (136, b"\xfd\xe8\xfd\xe8\0\0\0\0")):
-        t.title_of(f"protocol {number}")
-        before = t.lab.wire.other(number)
-
-        def send():
-            with socket.socket(family_of(address), socket.SOCK_RAW, number) as raw:
-                try:
-                    raw.sendto(head + SECRET, (address, 0))
-                except OSError:
-                    pass  # told at once
-        t.place.call(send, actor)
-        arrived = t.lab.wire.other(number) - before
-        t.expect(arrived >= 1 if t.unprotected else arrived == 0, f"{arrived} packets of protocol {number} arrived")
 
 
 class Listener:
@@ -214,6 +172,47 @@ def inbound_udp(t):
             if second is not listener:
                 second.seen()
             t.expect(not answered(), f"the agent's answer left: {t.payload(target)[1]!r}")
+
+
+@attempt("listener", "at loopback an agent reaches what it listens at itself, and not what others do", hooks=("output",), unprotected=False)
+def own_listener(t):
+    loopback = {4: "127.0.0.1", 6: "::1"}[t.place.family]
+    others = other_local_actors(t.lab)
+    asked = request("own-listener.test")
+    for whose, actor, port in (("its own", t.place.actor, 7710), ("the host's", Actor(), 7711),
+                               ("another agent's", others["other-bot"], 7712)):
+        t.title_of(whose)
+        mark = t.lab.journal.mark()
+        listening, ended = Gate(), Gate()
+
+        def serve():
+            service = socket.create_server((loopback, port), family=family_of(loopback))
+            listening.open()
+            heard = b""
+            while service in streams.readable_any([service, ended.descriptor], 60):
+                connection, _ = service.accept()
+                try:
+                    connection.settimeout(20)
+                    heard += connection.recv(4096)
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                except OSError:
+                    pass  # refused: that is what is wanted
+                connection.close()
+            return heard
+
+        task = t.lab.agent.start(serve, actor)
+        listening.wait()
+        ending = t.place.call(lambda: streams.converse(
+            lambda: Stream(loopback, port), asked, enough=streams.response_is_whole))
+        ended.open()
+        heard = task.result()
+        if whose == "its own":
+            t.expect(ending.received.endswith(b"ok") and heard == asked, f"its own listener: {ending}, which heard {heard!r}")
+            t.wait(lambda: t.lab.journal.records(mark, VERDICT="allow", PORT=port, RULE="lab.own-listener"), "a record of what was allowed")
+        else:
+            t.expect(ending.is_refusal and not heard, f"{whose} listener: {ending}, which heard {heard!r}")
+            record = t.wait(lambda: t.lab.journal.records(mark, VERDICT="deny", PORT=port), "a record of the refusal")[0]
+            t.expect(record["SALLYPORT_AGENT"] == "local-bot" and record["SALLYPORT_REASON"] == "policy", f"the record says {record}")
 
 
 @attempt("B78", "a forged reply that turns conntrack's direction around: each query is still decided")

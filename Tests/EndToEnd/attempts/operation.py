@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 
-from lab import hello
+from lab import hello, topology
 from lab.catalogue import attempt
 from lab.drills import Sweep
 from lab.namespaces import Gate
@@ -263,7 +263,10 @@ def shipped(t):
         "destinations": groups, "agents": {a: {"reach": ["web", "reading"]} for a in ("local-bot", "guest-bot")},
         "customers": {}, "inside": ["198.18.0.0/24", "fd00:18::/64"]}))
     t.appliance.stop()
-    t.appliance.configure(policy={"directory": str(directory), "package": "sallyport.egress"})
+    addresses = [topology.outside(topology.SERVER, family) for family in (4, 6)]
+    t.appliance.configure(
+        policy={"directory": str(directory), "package": "sallyport.egress"},
+        bindings=[{"host": name, "addresses": addresses} for name in ("allowed.test", "x.allowed.test", "reports.test")])
     t.appliance.start()
     try:
         for hook in ("output", "forward"):
@@ -292,5 +295,6 @@ def _shipped_at(t, place):
             t.expect(done.returncode == 0, f"curl exit {done.returncode}: {done.stdout}")
             t.wait(lambda: t.lab.journal.records(mark, HOST=name, VERDICT="allow", AGENT=place.agent_id), "a record")
         else:
-            t.expect(done.returncode in (7, 35, 52, 56), f"curl exit {done.returncode}: {done.stdout}")
+            told = done.returncode in (7, 35, 52, 56) or "urn:sallyport:refused" in done.stdout
+            t.expect(told, f"curl exit {done.returncode}: {done.stdout}")
             t.wait(lambda: t.lab.journal.records(mark, HOST=name, VERDICT="deny", REASON=expected, AGENT=place.agent_id), "a record")

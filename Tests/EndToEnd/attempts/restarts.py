@@ -1,11 +1,14 @@
 """What outlives the daemon: sessions, and the flows that the kernel passes."""
 
+import contextlib
 import os
 import resource
 import signal
+import socket
+import subprocess
 import time
 
-from lab import customers, hello, streams
+from lab import customers, hello, streams, topology
 from lab.catalogue import attempt
 from lab.namespaces import Gate
 from lab.streams import Stream, echoed
@@ -187,3 +190,106 @@ def unexplained(t):
     t.expect(word in streams.REFUSED_WORDS, f"the flow ended with {word}")
     t.appliance.reload("policy_loaded")
 
+
+
+@contextlib.contextmanager
+def foreign_guard(t):
+    """While it lasts another program owns a table by the name of the daemon's own, and no rule in it; the daemon says so, and
+    takes the name when it is free."""
+    mark = t.lab.journal.mark()
+    owner = t.lab.agent.spawn("/usr/bin/python3", "-c", OWNER, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        t.expect(owner.stdout.readline().strip() == b"0", "the other program's table was not taken")
+        yield
+        t.expect(t.lab.journal.events("rules_failed", mark), "no event says that nothing holds agents while the rules are out")
+        problem = [line for line in t.appliance.problems() if "sallyport_guard" in line]
+        t.expect(problem and "Operation not permitted" in problem[0], f"status does not say so: {problem}")
+    finally:
+        owner.stdin.close()
+        owner.wait()
+    t.wait(lambda: not t.appliance.problems() and "flags owner" in t.appliance.tables(), "the daemon's own table")
+
+
+OWNER = """
+import ctypes, sys
+nftables = ctypes.CDLL("libnftables.so.1")
+nftables.nft_ctx_new.restype = ctypes.c_void_p
+context = ctypes.c_void_p(nftables.nft_ctx_new(0))
+script = b"table inet sallyport_guard {\\n flags owner\\n}\\n"
+print(nftables.nft_run_cmd_from_buffer(context, script), flush=True)
+sys.stdin.read()
+"""
+
+
+@attempt("B69", "flows that began before enforcement, or while the rules were gone, are decided or cut", unprotected=False)
+def began_before(t):
+    is_local = t.place.hook == "output"
+    for what in ("before the daemon starts", "while the rules were deleted and nothing held it"):
+        t.title_of(what)
+        used, fresh, barred = t.target("echo"), t.target("echo"), t.target("echo", last=topology.BLOCKED)
+        spoken = t.target("udp")
+        opened, back = Gate(), Gate()
+
+        def run():
+            streams_ = [Stream(target.address, target.port) for target in (used, fresh, barred)]
+            echoed(streams_[0], b"early")
+            datagrams = socket.socket(socket.AF_INET6 if ":" in spoken.address else socket.AF_INET, socket.SOCK_DGRAM)
+            datagrams.connect((spoken.address, spoken.port))
+            datagrams.send(b"early")
+            opened.open()
+            back.wait()
+            words = {}
+            # A local flow ends by itself; a guest's with its next packet.
+            for name, stream in (("used", streams_[0]), ("barred", streams_[2])):
+                try:
+                    if not is_local:
+                        stream.send(b"more")
+                    words[name] = ended(stream).word
+                except OSError as error:
+                    words[name] = streams.ending_of(error).word
+            try:
+                words["fresh"] = "echoed" if echoed(streams_[1], hello.client_hello(fresh.name)) else ""
+            except OSError as error:
+                words["fresh"] = streams.ending_of(error).word
+            try:
+                for _ in range(3):
+                    datagrams.send(b"more")
+            except OSError:
+                pass  # told at once
+            return words
+
+        t.appliance.stop()
+        if what.startswith("before"):
+            t.lab.agent.command("nft", "delete", "table", "inet", "sallyport")
+            task = t.place.start(run)
+            opened.wait()
+            t.appliance.start()
+            back.open()
+            words = task.result()
+        else:
+            with foreign_guard(t):
+                t.appliance.start()
+                mark = t.lab.journal.mark()
+                t.appliance.send_signal(signal.SIGSTOP)
+                t.lab.agent.command("nft", "delete", "table", "inet", "sallyport")
+                task = t.place.start(run)
+                try:
+                    opened.wait()
+                finally:
+                    t.appliance.send_signal(signal.SIGCONT)
+                t.wait(lambda: t.lab.journal.events("rules_restored", mark), "the rules to be back")
+                back.open()
+                words = task.result()
+        t.expect(words["used"] in streams.REFUSED_WORDS, f"a flow that had said something: {words}")
+        t.expect(words["barred"] in streams.REFUSED_WORDS, f"a flow to a blocked address: {words}")
+        t.record(used, "deny", "preexisting")
+        t.record(barred, "deny", "policy" if is_local else "preexisting")
+        if is_local:
+            t.expect(words["fresh"] == "echoed", f"a flow that had said nothing yet: {words}; records: "
+                     f"{[r.get('MESSAGE') for r in t.records(fresh)]}")
+            t.record(fresh, "allow", "allowed", host=fresh.name)
+        else:
+            t.expect(words["fresh"] in streams.REFUSED_WORDS, f"a guest's flow that had said nothing yet: {words}")
+        for target in (used, spoken):
+            t.expect(t.payload(target)[0] == len(b"early"), f"{t.payload(target)} bytes arrived at {target.transport}")
+        t.expect(t.payload(barred)[0] == 0, "bytes arrived at a blocked address")

@@ -28,7 +28,7 @@ def run_command(t):
                "for name, port, data in [a.split(',') for a in sys.argv[2:]]:\n"
                "    s = socket.create_connection((sys.argv[1], int(port)), 20)\n"
                "    try:\n"
-               "        s.sendall(bytes.fromhex(data)); print(name, 'reached' if s.recv(100) else 'closed')\n"
+               "        s.sendall(bytes.fromhex(data)); print(name, 'reached' if len(s.recv(100)) > 7 else 'refused')\n"
                "    except OSError as e: print(name, 'refused')\n"
                "print('session', os.environ['SALLYPORT_SESSION'])\n"
                "print('in', sys.stdin.read())\n")
@@ -63,12 +63,12 @@ def examples(t):
         script = t.lab.root / f"example.{language}"
         script.write_text(programs[language])
         own, other = target_of(t, "acme", "http"), target_of(t, "beta", "http")
-        for target, status in ((own, "404"), (other, None)):
+        for target, statuses in ((own, ("200", "404")), (other, ("403",))):
             token = t.appliance.issuer.token("acme", port=target.port)
             done = t.place.command(program, script, token, target.name, target.address, str(target.port))
-            t.expect((done.returncode == 0 and done.stdout.strip() in ("200", "404")) if status else done.returncode != 0,
-                     f"exit {done.returncode}: {done.stdout[-300:]}")
-            record = t.record(target, "allow" if status else "deny", "allowed" if status else "policy", host=target.name)
+            t.expect(done.returncode == 0 and done.stdout.strip() in statuses, f"exit {done.returncode}: {done.stdout[-300:]}")
+            is_own = target is own
+            record = t.record(target, "allow" if is_own else "deny", "allowed" if is_own else "policy", host=target.name)
             t.expect(record.get("SALLYPORT_CUSTOMER") == "acme", f"no customer: {done.stdout[-300:]}")
 
 @attempt("customers", "POST /v1/decide says what policy would say, by the same policy and with a record",
@@ -339,7 +339,8 @@ def handed_over(t):
                 try:
                     given.connect((target.address, target.port))
                     given.sendall(data)
-                    words[whose] = "echoed" if given.recv(1 << 16) else "closed"
+                    ending = streams.Ending("open", given.recv(1 << 16))
+                    words[whose] = "refused" if ending.is_refusal else "echoed"
                 except OSError as error:
                     words[whose] = streams.ending_of(error).word
             connection.send(b"x")

@@ -160,8 +160,7 @@ def another_name(t):
             if target.name.encode() not in second:
                 raise AssertionError("the server sent no HelloRetryRequest")
             stream.send(second.replace(target.name.encode(), refused))
-            stream.receive()
-            return streams.Ending("open")
+            return streams.ending_with(stream)
         except OSError as error:
             return streams.ending_of(error)
 

@@ -121,7 +121,7 @@ def rewritten_retransmission(t):
             page.become(True)
             if t.unprotected:
                 return streams.Ending("open")
-            return streams.Ending("eof" if not stream.receive() else "open")
+            return streams.ending_with(stream)
         except OSError as error:
             return streams.ending_of(error)
 
@@ -165,7 +165,7 @@ def other_chunk(t):
         page.sendfile(stream)
         lost.wait()
         page.become(True)
-        return streams.Ending("eof" if not t.unprotected and not stream.receive() else "open")
+        return streams.Ending("open") if t.unprotected else streams.ending_with(stream)
 
     def crafted():
         raw = RawTCP(t.place.source, target.address, target.port)

@@ -145,10 +145,14 @@ class Appliance:
         self.start()
 
     def reload(self, *outcomes):
-        """SIGHUP; waits for one of these events in the journal and returns it."""
+        """SIGHUP; waits for one of these events in the journal and returns it, once what was read is in force."""
         mark = self.lab.journal.mark()
+        while streams.readable(self._notifications, 0):
+            self._notifications.recv(4096)
         self.send_signal(signal.SIGHUP)
-        return until(lambda: [e for o in outcomes for e in self.lab.journal.events(o, mark)], f"one of the events {outcomes}")[0]
+        event = until(lambda: [e for o in outcomes for e in self.lab.journal.events(o, mark)], f"one of the events {outcomes}")[0]
+        self.wait_ready()
+        return event
 
     def wait_closed(self):
         """Waits until the rules themselves refuse because the daemon is away: until an attempt is refused at once."""
@@ -178,12 +182,20 @@ class Appliance:
         """Whether the overflow of a queue was counted: in the daemon's status, or as an event in the journal."""
         if self.lab.journal.events("queue_overflow"):
             return True
+        return any(queue["dropped"] or queue["undelivered"] for queue in self._status().get("queues", []))
+
+    def problems(self):
+        """What the daemon says that is wrong with itself."""
+        return self._status().get("problems", ["no status"])
+
+    def _status(self):
         status = self.command("status", "--json", "--config", self.config, check=False)
         try:
-            return any(queue["dropped"] or queue["undelivered"] for queue in json.loads(status.stdout)["queues"])
-        except (ValueError, KeyError):
-            return False
+            return json.loads(status.stdout)
+        except ValueError:
+            return {}
 
     def tables(self):
-        """The whole ruleset, without counters and handles."""
-        return self.agent.command("nft", "-s", "list", "ruleset").stdout
+        """The whole ruleset, table by table, without counters and handles."""
+        names = sorted(self.agent.command("nft", "list", "tables").stdout.splitlines())
+        return "".join(self.agent.command("nft", "-s", "list", *name.split()).stdout for name in names)

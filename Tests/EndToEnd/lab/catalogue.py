@@ -4,6 +4,7 @@ A test is a function with `@attempt(number, promise)`; it runs once for each pla
 forwarded, IPv4 and IPv6) and gets a `Test`. It makes `Target`s (a destination port and a name of its own), runs clients
 against them, and then says `refused` or `passed`."""
 
+import contextlib
 import dataclasses
 import hashlib
 import traceback
@@ -42,7 +43,8 @@ class Attempt:
     def places(self, lab, hook=None, family=None):
         """Where it runs; a test of the whole machine runs in one place."""
         if self.once:
-            return [lab.place(self.hooks[0], self.families[0])] if hook in (None, *self.hooks) and family in (None, *self.families) else []
+            there = hook in (None, self.hooks[0]) and family in (None, self.families[0])
+            return [lab.place(self.hooks[0], self.families[0])] if there else []
         return [lab.place(h, f) for h in HOOKS for f in FAMILIES if hook in (None, h) and family in (None, f)]
 
 
@@ -171,6 +173,14 @@ class Test:
                 raise Broken(f"the server got {[s[:80] for s in got]!r} ({[len(s) for s in got]} bytes), "
                              f"not the {len(sent)} bytes that were sent") from None
 
+    @contextlib.contextmanager
+    def together(self):
+        """Several attempts are made first, and what is to be said of them (`refused`, `passed`, `record`) is looked at
+        afterwards: a record takes its time, and so it is waited for once."""
+        later = _Together(self)
+        yield later
+        later.check()
+
     def record(self, target, verdict, *reasons, host=None, agent=None):
         """The journal record of a target; waits for it, and checks reason, host and agent."""
         found = lambda: self.records(target, verdict)
@@ -203,6 +213,40 @@ class Test:
         if verdict:
             fields["VERDICT"] = verdict
         return self.lab.journal.records(target.since, **fields)
+
+
+class _Together:
+    """Has the face of a `Test` as far as endings and records go; keeps what is said for `check`."""
+
+    def __init__(self, test):
+        self._test, self._said = test, []
+        self.unprotected = test.unprotected
+
+    def check(self):
+        """Looks at everything that was said, as if it were said now."""
+        for variant, method, words, options in self._said:
+            self._test.title_of(variant)
+            method(*words, **options)
+
+    def _keep(self, method, words, options):
+        self._said.append((self._test.variant, method, words, options))
+
+    def refused(self, *words, **options):
+        """See `Test.refused`."""
+        self._keep(self._test.refused, words, options)
+
+    def passed(self, *words, **options):
+        """See `Test.passed`."""
+        self._keep(self._test.passed, words, options)
+
+    def record(self, *words, **options):
+        """See `Test.record`."""
+        if not self.unprotected:
+            self._keep(self._test.record, words, options)
+
+    def then(self, function, *words):
+        """Something else to be looked at afterwards."""
+        self._keep(function, words, {})
 
 
 def check_laters(lab, laters):

@@ -17,9 +17,17 @@ class Channel:
 
     def ask(self, *question, seconds=PATIENCE):
         """The child's answer."""
+        self.begin(*question)
+        return self.finish(seconds, question[0])
+
+    def begin(self, *question):
+        """Asks, and leaves the answer for `finish`."""
         self._send(self._parent, question)
+
+    def finish(self, seconds=PATIENCE, what="a question"):
+        """The child's answer to what was asked."""
         if not select.select([self._parent], [], [], seconds)[0]:
-            raise TimedOut(f"no answer from {self._whom} to {question[0]!r}")
+            raise TimedOut(f"no answer from {self._whom} to {what!r}")
         return self._receive(self._parent)
 
     def take(self):

@@ -1,9 +1,10 @@
-"""HTTP/3 by aioquic: a server, and a client that makes one GET. Run as a program from the directory of aioquic's packages
-(peers.py copies it there); the lab itself does not import it."""
+"""HTTP/3 by aioquic: a server, and a client that makes one GET and tells when it failed. Run as a program from the directory of
+aioquic's packages (peers.py copies it there); the lab itself does not import it."""
 
 import argparse
 import asyncio
 import sys
+import time
 
 from aioquic.asyncio import serve
 from aioquic.asyncio.protocol import QuicConnectionProtocol
@@ -66,14 +67,15 @@ class Client(QuicConnectionProtocol):
 
     def _fail(self, what):
         if not self.answer.done():
+            print(f"ended {time.time():.6f}")
             self.answer.set_exception(ConnectionError(what))
 
 
-async def listen(port, certificate, key):
-    """Serves until it is killed."""
+async def listen(address, port, certificate, key):
+    """Serves at one address until it is killed: with several it might answer from another one."""
     configuration = QuicConfiguration(is_client=False, alpn_protocols=H3_ALPN)
     configuration.load_cert_chain(certificate, key)
-    await serve("::", port, configuration=configuration, create_protocol=Server)
+    await serve(address, port, configuration=configuration, create_protocol=Server)
     await asyncio.Event().wait()
 
 
@@ -96,6 +98,7 @@ def main():
     parser = argparse.ArgumentParser(description="HTTP/3 by aioquic.")
     words = parser.add_subparsers(dest="word", required=True)
     server, client = words.add_parser("serve"), words.add_parser("get")
+    server.add_argument("address")
     server.add_argument("port", type=int)
     server.add_argument("certificate")
     server.add_argument("key")

@@ -115,7 +115,12 @@ class Peer:
 
     def lead(self, *matches):
         """Leads what these words of nft match to this server."""
-        self._net.command("nft", "add", "rule", "inet", f"peer{self.port}", "lead", *matches, "redirect", "to", f":{self.port}")
+        for family, protocol, place in ((4, "ip", "{}:{}"), (6, "ip6", "[{}]:{}")):
+            if {"ip", "ip6"} - {protocol} & set(matches):
+                continue  # of the other family
+            where = place.format(topology.outside(topology.SERVER, family), self.port)
+            self._net.command("nft", "add", "rule", "inet", f"peer{self.port}", "lead", "meta", "nfproto", f"ipv{family}", *matches,
+                              "dnat", protocol, "to", where)
 
     def target(self, t, allowed=True, **options):
         """A fresh destination that this server answers."""

@@ -92,8 +92,9 @@ class PacketSocket:
 class RawTCP:
     """One connection. `segment` sends what it is told; the rest is an honest peer."""
 
-    def __init__(self, source, address, port, mss=1400, timestamps=False):
+    def __init__(self, source, address, port, mss=1400, timestamps=False, options=b""):
         self.prepare(source, address, port, mss, timestamps)
+        self.syn_options = options
         self._connect()
 
     def prepare(self, source, address, port, mss=1400, timestamps=False):
@@ -103,7 +104,7 @@ class RawTCP:
         self.out = PacketSocket()
         self._in = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
         self._in.bind(("vbot", 3))
-        self.mss, self.timestamps = mss, timestamps
+        self.mss, self.timestamps, self.syn_options = mss, timestamps, b""
         self.start = random.getrandbits(32)
         self.clock = 1_000_000
         self.received, self.ending = bytearray(), None
@@ -122,7 +123,7 @@ class RawTCP:
 
     def send_syn(self, payload=b""):
         """Sends a SYN, with data if that is the attack."""
-        self._emit(self.start, 0, SYN, payload, struct.pack("!BBH", 2, 4, self.mss) + self._time_option(0))
+        self._emit(self.start, 0, SYN, payload, struct.pack("!BBH", 2, 4, self.mss) + self.syn_options + self._time_option(0))
 
     def _connect(self):
         deadline = Deadline()

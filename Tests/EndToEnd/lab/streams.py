@@ -4,6 +4,7 @@
 
 import dataclasses
 import errno
+import re
 import select
 import socket
 import ssl
@@ -12,6 +13,15 @@ from .waiting import PATIENCE, Deadline
 
 REFUSED_WORDS = ("reset", "refused", "unreachable", "forbidden")
 """Endings that tell a program at once that it was refused."""
+
+_EXPLANATION = re.compile(
+    rb"\x15\x03[\x00-\x04]\x00\x02\x02\x31\Z|access.denied|urn:sallyport:refused|refused by Sallyport"
+    # DNS, over TCP behind its length: a response with REFUSED and no records but perhaps an OPT.
+    rb"|\A(?:\x00.)?..[\x80-\x8f][\x05\x15\x85\x95]\x00\x01\x00\x00\x00\x00\x00[\x00\x01]"
+    # QUIC: one short Initial (of version 1, 2 or a draft) to a client without a connection id, as the lab's are.
+    rb"|\A(?:[\xc0-\xcf](?:\x00\x00\x00\x01|\xff\x00\x00.)|[\xd0-\xdf]\x6b\x33\x43\xcf)\x00.{20,600}\Z",
+    re.DOTALL | re.IGNORECASE)
+"""A refusal in the words of a protocol, as bytes or as what a program prints of it."""
 
 _WORDS = {
     errno.ECONNRESET: "reset", errno.EPIPE: "reset", errno.ECONNREFUSED: "refused", errno.EHOSTUNREACH: "unreachable",
@@ -32,7 +42,12 @@ class Ending:
     @property
     def is_refusal(self):
         """Whether the program learned that it was refused."""
-        return self.word in REFUSED_WORDS
+        return self.word in REFUSED_WORDS or self.is_explained
+
+    @property
+    def is_explained(self):
+        """Whether what came is a refusal in the words of its protocol."""
+        return self.word != "timeout" and _EXPLANATION.search(self.received + self.detail.encode()) is not None
 
 
 def ending_of(error, received=b""):
@@ -42,6 +57,12 @@ def ending_of(error, received=b""):
     if isinstance(error, (TimeoutError, socket.timeout)) or error.errno == errno.ETIMEDOUT:
         return Ending("timeout", received, str(error))
     return Ending(_WORDS.get(error.errno, f"errno {errno.errorcode.get(error.errno, error.errno)}"), received, str(error))
+
+
+def ending_with(stream):
+    """The ending that the other end's next bytes are, or their absence."""
+    received = stream.receive()
+    return Ending("open" if received else "eof", received)
 
 
 class Stream:

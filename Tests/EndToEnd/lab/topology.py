@@ -4,12 +4,14 @@
     vbot 198.18.5.2  ──── gbot 198.18.5.1
          fd00:5::2             fd00:5::1
     vsrc 198.18.6.2  ──── gsrc 198.18.6.1     uplink ───────── inner     outer ──────── wire
-         fd00:6::2             fd00:6::1      198.18.1.2       198.18.1.1 198.18.0.254   198.18.0.1 ... .66
-                                              fd00:1::2        fd00:1::1  fd00:18::fe    fd00:18::1 ... ::66
+         fd00:6::2             fd00:6::1      198.18.1.2       198.18.1.1 198.18.0.254   198.18.0.1 ... .77
+                                              fd00:1::2        fd00:1::1  fd00:18::fe    fd00:18::1 ... ::77
 
 `guest` stands for a container or virtual machine behind the agent host: interface gbot is listed as an agent's, the
 addresses behind gsrc are listed as another one's. `hop` is a router that can lose packets on purpose and lets a low TTL
 expire. Everything of the outside world lives in `net`, on several addresses."""
+
+import ipaddress
 
 from .namespaces import Host
 
@@ -17,13 +19,32 @@ SERVER, DIRECT, RESOLVER, OTHER_RESOLVER, BLOCKED, ATTACKER = 1, 7, 53, 54, 55, 
 """Last part of the addresses in `net`: names are served at SERVER; DIRECT is allowed by address without a name;
 RESOLVER is configured, OTHER_RESOLVER is not; BLOCKED is refused at the first packet; ATTACKER is nobody's."""
 
-_ADDRESSES = (SERVER, DIRECT, RESOLVER, OTHER_RESOLVER, BLOCKED, ATTACKER)
+METADATA, METADATA6 = "169.254.169.254", "fd00:ec2::254"
+PRIVATE, LISTED = {4: "10.66.0.1", 6: "fd00:66::1"}, {4: "192.168.66.1", 6: "fd00:67::1"}
+"""Special addresses that `net` has too: the metadata services of clouds, and two of a private network's."""
+
+
+def translated(address):
+    """The IPv6 address by which a translator leads to an IPv4 address (NAT64, RFC 6052 §2.1)."""
+    return str(ipaddress.ip_address("64:ff9b::") + int(ipaddress.IPv4Address(address)))
+
+
+RING = tuple(range(70, 78))
+"""Last parts of the addresses among which names of the zone rotate; the lab's policy has nobody connect to one that no answer
+of his own leads to."""
+ANSWERED = RING[:6]
+"""Those of them that answers name at all."""
+
+_ADDRESSES = (SERVER, DIRECT, RESOLVER, OTHER_RESOLVER, BLOCKED, ATTACKER, *RING)
 
 
 def outside(last, family):
     """An address in `net`."""
     return f"198.18.0.{last}" if family == 4 else f"fd00:18::{last}"
 
+
+_SPECIAL = (METADATA, METADATA6, *PRIVATE.values(), *LISTED.values(), translated(METADATA),
+            *(translated(outside(last, 4)) for last in _ADDRESSES))
 
 GUEST = {4: "198.18.5.2", 6: "fd00:5::2"}
 GUEST_BY_SOURCE = {4: "198.18.6.2", 6: "fd00:6::2"}
@@ -109,6 +130,11 @@ class Topology:
             for network in networks:
                 routes(self.hop, f"{network} via {via}")
         routes(self.net, "default via 198.18.0.254", "default via fd00:18::fe")
+        for address in _SPECIAL:
+            whole = f"{address}/{128 if ':' in address else 32}"
+            # Deprecated: no server answers from there by itself (RFC 6724, rule 3).
+            self.net.command("ip", "addr", "add", whole, "dev", "wire", *(["nodad", "preferred_lft", "0"] if ":" in address else []))
+            routes(self.hop, f"{whole} dev outer")
         # A guest that crafts its own TCP must not be answered for by its kernel: only crafted resets leave.
         self.guest.command("nft", "-f", "-", text="""
             table inet crafted { chain output { type filter hook output priority 0; policy accept;

@@ -18,8 +18,8 @@ HTTPS_12 = range(30400, 30440)
 RETRY = range(30500, 30540)
 """Ports where nginx wants P-384 and so answers an X25519 share with a HelloRetryRequest."""
 
-ALLOWED, REFUSED = "allowed.test", "refused.test"
-"""The two domains; the lab's policy allows the first one and all names under it."""
+ALLOWED, REFUSED, BOUND = "allowed.test", "refused.test", "bound.test"
+"""The domains; the lab's policy allows the first one and all names under it, and those under the last where answers lead."""
 
 BIG = 48 << 20
 """Bytes of the large file: many times what any window or queue holds."""
@@ -31,7 +31,7 @@ events {{ worker_connections 8192; }}
 http {{
   access_log {root}/nginx-access.log; client_max_body_size 1g; client_body_temp_path {root}/body;
   proxy_temp_path {root}/t1; fastcgi_temp_path {root}/t2; uwsgi_temp_path {root}/t3; scgi_temp_path {root}/t4;
-  keepalive_requests 100000; large_client_header_buffers 8 64k;
+  keepalive_requests 100000; keepalive_timeout 600s; large_client_header_buffers 8 64k;
   ssl_certificate {root}/server.pem; ssl_certificate_key {root}/server.key; ssl_protocols TLSv1.2 TLSv1.3;
   server {{
     listen 443 ssl; listen [::]:443 ssl; listen {https} ssl; listen [::]:{https} ssl;
@@ -74,7 +74,7 @@ class Web:
             subprocess.run(["openssl", *map(str, words)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
         root = self.root
-        names = [f"DNS:{n}" for d in (ALLOWED, REFUSED) for n in (d, f"*.{d}")]
+        names = [f"DNS:{n}" for d in (ALLOWED, REFUSED, BOUND) for n in (d, f"*.{d}")]
         names += [f"IP:{topology.outside(topology.SERVER, f)}" for f in (4, 6)]
         openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", 2, "-subj",
                 "/CN=lab authority", "-keyout", root / "ca.key", "-out", root / "ca.pem")

@@ -54,6 +54,11 @@ class Wire:
         self.settle()
         return self._link.ask("in_syn", "tcp", address, port)
 
+    def joining(self, address, port):
+        """Whether a SYN with MPTCP's option arrived at a TCP destination."""
+        self.settle()
+        return self._link.ask("joining", "tcp", address, port)
+
     def other(self, protocol):
         """How many packets of another IP protocol number arrived."""
         self.settle()
@@ -85,6 +90,24 @@ class Wire:
         """Stops both."""
         for task in self._tasks:
             task.kill()
+
+
+_MPTCP = 30
+"""The kind of MPTCP's option (RFC 8684 §8.1)."""
+
+
+def _options(octets):
+    """The kinds of the TCP options in a header, without padding (RFC 9293 §3.1)."""
+    kinds, position = set(), 0
+    while position < len(octets) and octets[position] != 0:
+        if octets[position] == 1:
+            position += 1
+            continue
+        if position + 1 >= len(octets) or octets[position + 1] < 2:
+            break
+        kinds.add(octets[position])
+        position += octets[position + 1]
+    return kinds
 
 
 class _Record:
@@ -128,8 +151,10 @@ class _Record:
             token, processor = struct.unpack("!II", payload)
             self.beacons.setdefault(token, set()).add(processor)
             return
-        flow = self.flows.setdefault((name, str(ipaddress.ip_address(address)), port), [0, 0, bytearray(), 0, 0])
+        flow = self.flows.setdefault((name, str(ipaddress.ip_address(address)), port), [0, 0, bytearray(), 0, 0, False])
         flow[3] += 1
+        if name == "tcp" and packet[start + 13] & 2 and _MPTCP in _options(packet[start + 20:len(packet) - len(payload)]):
+            flow[5] = True
         if payload:
             flow[0] += len(payload)
             flow[1] += 1
@@ -151,9 +176,9 @@ class _Record:
                 select.select([sniffer], [], [], 0.005)
                 self.drain(sniffer)
             return False
-        if kind in ("payload", "seen", "in_syn"):
-            flow = self.flows.get((request[1], str(ipaddress.ip_address(request[2])), request[3]), [0, 0, b"", 0, 0])
-            return {"seen": flow[3], "in_syn": flow[4], "payload": [flow[0], flow[1], bytes(flow[2]).hex()]}[kind]
+        if kind in ("payload", "seen", "in_syn", "joining"):
+            flow = self.flows.get((request[1], str(ipaddress.ip_address(request[2])), request[3]), [0, 0, b"", 0, 0, False])
+            return {"seen": flow[3], "in_syn": flow[4], "joining": flow[5], "payload": [flow[0], flow[1], bytes(flow[2]).hex()]}[kind]
         if kind == "other":
             return self.protocols.get(request[1], 0)
         return True

@@ -8,6 +8,23 @@ default decision := {"allow": false, "rule": "lab.default", "reason": "not on th
 decision := {"allow": true, "rule": "lab.connect"} if {
 	input.stage == "connect"
 	not blocked
+	not unled
+}
+
+# To some addresses only where one of the agent's own answers leads there.
+decision := {"allow": false, "rule": "name_not_at_ip", "reason": "no name that is allowed leads there"} if {
+	input.stage == "connect"
+	unled
+}
+
+unled if {
+	input.destination.address in data.lab.led
+	not led
+}
+
+led if {
+	some name in input.destination.names
+	endswith(name, ".bound.test")
 }
 
 decision := {"allow": false, "rule": "lab.blocked", "reason": "the address is blocked"} if {
@@ -40,6 +57,7 @@ decision := {"allow": true, "rule": "lab.unnamed"} if {
 	input.stage == "hello"
 	not input.destination.host
 	not input.destination.address in data.lab.direct
+	not input.destination.address in data.lab.named_only
 	input.protocol.name in data.lab.unnamed
 	not forbidden_database
 }
@@ -53,6 +71,13 @@ named if input.destination.host in data.lab.names
 named if {
 	some suffix in data.lab.suffixes
 	endswith(input.destination.host, suffix)
+}
+
+# A named thing at a listener of the agent's own.
+decision := {"allow": true, "rule": "lab.own-listener"} if {
+	input.stage in {"hello", "request"}
+	input.destination.host == "own-listener.test"
+	input.destination.listener_agent == input.agent.id
 }
 
 # NAME.CUSTOMER.customers.test is that customer's alone.
@@ -72,3 +97,46 @@ owner := parts[1] if {
 	count(parts) == 4
 	endswith(input.destination.host, ".customers.test")
 }
+
+# NAME.bound.test is allowed where the agent's own DNS answers lead.
+decision := {"allow": true, "rule": "lab.bound"} if {
+	input.stage in {"hello", "request"}
+	bound
+	input.destination.address_matches_host
+}
+
+decision := {"allow": false, "rule": "name_not_at_ip", "reason": "no answer of a resolver leads there"} if {
+	input.stage in {"hello", "request"}
+	bound
+	not input.destination.address_matches_host
+}
+
+decision := {"allow": true, "rule": "lab.bound-questions"} if {
+	input.stage == "resolve"
+	bound
+}
+
+bound if endswith(input.destination.host, ".bound.test")
+
+# Whose an address is may be asked.
+decision := {"allow": true, "rule": "lab.reverse"} if {
+	input.stage == "resolve"
+	input.question.type == "PTR"
+	some zone in [".in-addr.arpa", ".ip6.arpa"]
+	endswith(input.question.name, zone)
+}
+
+# NAME.plain.test is allowed to clients that hide no name, and do not look as if they did.
+decision := {"allow": true, "rule": "lab.plain"} if {
+	input.stage == "hello"
+	plain
+	not input.protocol.encrypted_client_hello
+}
+
+decision := {"allow": false, "rule": "encrypted_client_hello", "reason": "the name may be another one"} if {
+	input.stage == "hello"
+	plain
+	input.protocol.encrypted_client_hello
+}
+
+plain if endswith(input.destination.host, ".plain.test")

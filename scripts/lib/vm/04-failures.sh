@@ -78,9 +78,10 @@ equal "after it an allowed name passes" "hello from allowed.test" "$(attended as
 # Bad input: one line that says what, why and what to do, and closed rules.
 cp /etc/sallyport/sallyport.yaml /tmp/good.yaml
 echo 'uuid: 3' >>/etc/sallyport/sallyport.yaml
+line=$(wc -l </etc/sallyport/sallyport.yaml)
 said=$(sallyportd --check 2>&1)
 equal "a wrong key: exit 2" 2 $?
-check "a wrong key: one line with file, line and key" grep -q 'sallyport\.yaml:7: uuid: unknown key' <<<"$said"
+check "a wrong key: one line with file, line and key" grep -q "sallyport\.yaml:$line: uuid: unknown key" <<<"$said"
 equal "a wrong key: no more than one line" 1 "$(wc -l <<<"$said")"
 check "a wrong key: the unit fails" refute systemctl restart sallyportd
 equal "a wrong key: the unit is not tried again" failed "$(systemctl show -P SubState sallyportd)"
