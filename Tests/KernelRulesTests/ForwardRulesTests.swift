@@ -86,6 +86,25 @@ struct ForwardRulesTests {
         }
     }
 
+    @Test(
+        "what was decided of a flow that the host opened to a guest stays",
+        arguments: [[], ["oifname @confined_interfaces return"]])
+    func openedByHost(removing: [String]) throws {
+        try Self.with(.v4, removing: removing) { lab, hosts, agent in
+            let port = try #require(UInt16(try agent.perform("u.bind(('0.0.0.0', 8053)) or '8053'")))
+            let host = try LabSocket(.udp, .v4)
+            host.send([0x61], to: Self.guest(.v4), port)
+            #expect(try agent.perform("u.sendto(*u.recvfrom(9))") == "1")
+            let answer = try lab.next()
+            #expect(answer.facts.hook == 1)
+            lab.accept(answer, RuleLab.allowed)
+            let marks = [RuleLab.confined | RuleLab.allowed]
+            try lab.wait("the mark") { try lab.connectionMarks(port: port) == marks }
+            host.send([0x62], to: Self.guest(.v4), port)
+            #expect(try lab.connectionMarks(port: port) == (removing.isEmpty ? marks : [0]))
+        }
+    }
+
     @Test("a refused flow is reset in the guest, and datagrams are answered with an ICMP error", arguments: families)
     func refuses(_ family: AddressFamily) throws {
         try Self.with(family) { lab, hosts, agent in

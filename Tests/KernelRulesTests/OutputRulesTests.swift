@@ -189,6 +189,37 @@ struct OutputRulesTests {
         }
     }
 
+    @Test(
+        "nor is it taken for a flow that an agent had from the same address and port", arguments: families,
+        [[], ["oifname != \"lo\" goto forget_flow"]])
+    func others(_ family: AddressFamily, removing: [String]) throws {
+        try RuleLab.with(family, removing: removing) { lab, hosts in
+            let server = try lab.listen(.udp, port: 443, on: hosts)
+            let agent = try lab.agent()
+            let port = try #require(UInt16(try agent.perform("u.bind(('\(lab.agentAddress)', 8053)) or '8053'")))
+            for verdict in [0, RuleLab.refused] {
+                _ = try agent.perform("datagram(b'agent', '\(lab.server)', 443)")
+                lab.accept(try lab.next(), verdict)
+            }
+            try lab.wait("the mark") {
+                try lab.connectionMarks(port: 443) == [RuleLab.confined | RuleLab.refused]
+            }
+            #expect(try agent.perform("u.close() or 'ok'") == "ok")
+            let host = try LabSocket(.udp, family)
+            try host.bind(lab.agentAddress, port)
+            host.send(Array("host".utf8), to: lab.server, 443)
+            let received = [server.receive(), server.receive()]
+            #expect(received == [Array("agent".utf8), Array("host".utf8)])
+            let marks = removing.isEmpty ? [0] : [RuleLab.confined | RuleLab.refused]
+            #expect(try lab.connectionMarks(port: 443) == marks)
+            server.send(Array("answer".utf8), to: lab.agentAddress, port)
+            host.makeNonblocking()
+            let answer = host.receive()
+            #expect((answer == Array("answer".utf8)) == removing.isEmpty)
+            #expect(try lab.isQuiet())
+        }
+    }
+
     @Test("a listed uid is confined outside of the slice", arguments: families)
     func uid(_ family: AddressFamily) throws {
         try RuleLab.with(family) {

@@ -5,9 +5,9 @@ import pathlib
 import shutil
 
 from . import servers, topology
-from .catalogue import Skip
+from .catalogue import Broken, Skip
 from .peers import NOBODY, program
-from .waiting import until
+from .waiting import TimedOut, until
 
 LOOPBACK = {4: "127.0.0.1", 6: "::1"}
 STUB = "127.0.0.53"
@@ -30,6 +30,7 @@ class HostResolver:
 
     def __init__(self, lab, *addresses):
         self._lab, self._addresses, self._process = lab, addresses, None
+        self._out = lab.root / "host-resolver.out"
 
     def dnsmasq(self):
         """Starts dnsmasq at these addresses."""
@@ -47,16 +48,27 @@ class HostResolver:
             raise Skip(f"no systemd-resolved (apt-get download systemd-resolved; dpkg -x systemd-resolved_*.deb {home})")
         upstream = topology.outside(topology.RESOLVER, 4)
         self._lab.agent.call(lambda: _settle(_CONFIGURATION.format(upstream=upstream)))
-        return self._start(found)
+        # It has no journal to write to here.
+        return self._start(found, environment={**os.environ, "SYSTEMD_LOG_TARGET": "console", "SYSTEMD_LOG_LEVEL": "debug"})
 
-    def _start(self, *words):
-        with open(self._lab.root / "host-resolver.out", "wb") as out:
-            self._process = self._lab.agent.spawn(*words, stdout=out, stderr=out)
-        until(lambda: self._process.poll() is not None or self._lab.agent.call(
-            lambda: all(map(servers.answers, self._addresses))), f"{words[0]} to answer")
-        if self._process.poll() is not None:
-            raise AssertionError(f"{words[0]} ended: {(self._lab.root / 'host-resolver.out').read_text()[-600:]}")
+    def _start(self, *words, environment=None):
+        with self._out.open("wb") as out:
+            self._process = self._lab.agent.spawn(*words, environment=environment, stdout=out, stderr=out)
+
+        def answers():
+            if self._process.poll() is not None:
+                raise Broken(f"{words[0]} ended: {self._said()}")
+            return self._lab.agent.call(lambda: all(map(servers.answers, self._addresses)))
+
+        try:
+            until(answers, f"{words[0]} to answer")
+        except TimedOut as late:
+            raise Broken(f"{late}; it said: {self._said()}") from None
         return self
+
+    def _said(self):
+        """The last that it printed."""
+        return self._out.read_text(errors="replace")[-1500:]
 
     def __enter__(self):
         return self
