@@ -11,7 +11,7 @@ from lab.streams import Stream
 from . import quic
 from .network import family_of
 
-LEAVE_NOTHING = ((socket.SOL_SOCKET, socket.SO_REUSEADDR, 1), (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)))
+LEAVE_NOTHING = (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 """A connection that ends with a reset: no socket of it stays behind, and its port is free at once."""
 
 
@@ -33,7 +33,9 @@ def over_udp(address, port, payloads, source):
 
 def over_tcp(address, port, payloads, source):
     """The same in one connection; how it ended when the first answer was there."""
-    stream = Stream(address, port, options=LEAVE_NOTHING, connect=False)
+    # A port that is asked for may have been used; any other one must not have been.
+    options = [LEAVE_NOTHING] + ([(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)] if source else [])
+    stream = Stream(address, port, options=options, connect=False)
     stream.socket.bind(("", source))
     source = stream.socket.getsockname()[1]
 
