@@ -10,7 +10,7 @@ from lab.streams import Stream, request
 from attempts import names, network
 from attempts import quic as datagrams
 from attempts.tls_messages import with_extensions
-from attempts.tls_segments import crafted, handshake, in_pieces, inside, two_hellos
+from attempts.tls_segments import crafted, handshake, in_pieces, inside, overlap_first, overlap_last, two_hellos
 from trial import AT_ONCE, PATIENCE, Trial
 
 PROBES = []
@@ -115,17 +115,7 @@ def reversed_segments(t):
 
 @probe("overlapping segments that differ", hook="forward")
 def overlapping(t):
-    def first(connection, good, bad, cut):
-        connection.segment(cut, bad[cut:], fake=True)
-        connection.segment(cut, good[cut:])
-        connection.segment(0, good[:cut])
-
-    def last(connection, good, bad, cut):
-        connection.segment(cut, good[cut:], fake=True)
-        connection.segment(cut, bad[cut:])
-        connection.segment(0, good[:cut])
-
-    for way in (first, last):
+    for way in (overlap_first, overlap_last):
         target = t.target("quiet")
         good, bad, secret = two_hellos(target)
         cut = good.index(target.token.encode()) - 4
@@ -229,25 +219,8 @@ def unchanged(t):
 def keep_alive(t):
     target = t.website()
     secret = forbidden(target).encode()
-
-    def talk():
-        received = b""
-        try:
-            stream = Stream(target.address, target.port)
-            for host in (target.authority, f"{secret.decode()}:{target.port}"):
-                stream.send(request(host, "/first" if not received else "/second"))
-                answer = b""
-                while not streams.response_is_whole(answer):
-                    part = stream.receive()
-                    if not part:
-                        return streams.Ending("eof", received + answer)
-                    answer += part
-                received += answer
-            return streams.Ending("open", received)
-        except OSError as error:
-            return streams.ending_of(error, received)
-
-    ending = t.place.call(talk)
+    requests = [request(target.authority, "/first"), request(f"{secret.decode()}:{target.port}", "/second")]
+    ending = t.place.call(lambda: streams.requests_in_turn(lambda: Stream(target.address, target.port), *requests))
     t.delivers(target, ending, answer=b"uri=/first")
     t.keeps(target, secret)
 

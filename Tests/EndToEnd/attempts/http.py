@@ -22,24 +22,8 @@ def keep_alive(t):
         target = t.target("http")
         other = t.lab.token() + ".allowed.test" if second_allowed else forbidden(target)
 
-        def talk():
-            received = b""
-            try:
-                stream = Stream(target.address, target.port)
-                for host in (target.name, other):
-                    stream.send(request(host, f"/{host}"))
-                    answer = b""
-                    while not response_is_whole(answer):
-                        part = stream.receive()
-                        if not part:
-                            return streams.Ending("eof", received + answer)
-                        answer += part
-                    received += answer
-                return streams.Ending("open", received)
-            except OSError as error:
-                return streams.ending_of(error, received)
-
-        ending = t.place.call(talk)
+        requests = [request(host, f"/{host}") for host in (target.name, other)]
+        ending = t.place.call(lambda: streams.requests_in_turn(lambda: Stream(target.address, target.port), *requests))
         t.expect(f"uri=/{target.name}".encode() in ending.received, f"the first request was not answered: {ending}")
         if second_allowed:
             t.passed(target, ending, received=f"uri=/{other}".encode())

@@ -94,24 +94,28 @@ def crafted(t, target, play, **options):
     return t.place.call(run)
 
 
+def overlap_first(raw, good, bad, cut):
+    """Segments of two messages from `cut` on, the bad one first; then what is before."""
+    raw.segment(cut, bad[cut:], fake=True)
+    raw.segment(cut, good[cut:])
+    raw.segment(0, good[:cut])
+
+
+def overlap_last(raw, good, bad, cut):
+    """The same with the bad one last."""
+    raw.segment(cut, good[cut:], fake=True)
+    raw.segment(cut, bad[cut:])
+    raw.segment(0, good[:cut])
+
+
 @attempt("B3", "overlapping segments with different bytes are refused", hooks=("forward",), not_here=LOCAL_BYTES)
 def overlaps(t):
-    def first_refused(raw, good, bad, cut):
-        raw.segment(cut, bad[cut:], fake=True)
-        raw.segment(cut, good[cut:])
-        raw.segment(0, good[:cut])
-
-    def last_refused(raw, good, bad, cut):
-        raw.segment(cut, good[cut:], fake=True)
-        raw.segment(cut, bad[cut:])
-        raw.segment(0, good[:cut])
-
     def partly(raw, good, bad, cut):
         raw.segment(0, good[:cut + 40], fake=True)
         raw.segment(cut, bad[cut:])
         raw.segment(0, good[:cut])
 
-    for way in (first_refused, last_refused, partly):
+    for way in (overlap_first, overlap_last, partly):
         target = t.target("quiet", allowed=False)
         good, bad, secret = two_hellos(target)
         cut = good.index(target.token.encode()) - 4

@@ -235,6 +235,25 @@ def request(host, path="/", method="GET", headers=(), version="1.1", body=b""):
     return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
 
 
+def requests_in_turn(open_stream, *requests):
+    """Sends HTTP requests over one connection, each when the response to the one before it is whole; an ending with all responses."""
+    received = b""
+    try:
+        stream = open_stream()
+        for each in requests:
+            stream.send(each)
+            answer = b""
+            while not response_is_whole(answer):
+                part = stream.receive()
+                if not part:
+                    return Ending("eof", received + answer)
+                answer += part
+            received += answer
+        return Ending("open", received)
+    except OSError as error:
+        return ending_of(error, received)
+
+
 def readable(descriptor, seconds):
     """Whether something can be read within `seconds`."""
     return bool(select.select([descriptor], [], [], seconds)[0])
