@@ -148,7 +148,7 @@ let package = Package(
             name: "sallyport",
             dependencies: [
                 "Enforcement", "Netlink", "KernelRules", "PolicySources", "DecisionLog", "Control", "Configuration",
-                "Confinement", "Diagnosis", "FlowInspection", "Identity", "PacketHeaders", "Rego", "WholeFile",
+                "Confinement", "Diagnosis", "Flow", "FlowInspection", "Identity", "PacketHeaders", "Rego", "WholeFile",
                 "WireProtocols",
                 argumentParser,
             ],
@@ -185,7 +185,7 @@ let package = Package(
         tests("Identity", ["PacketHeaders", "CAllocationCounter"]),
         tests("JOSE"),
         tests("Tokens", ["JOSE"]),
-        tests("KeySets", ["JOSE", "Tokens"]),
+        tests("KeySets", ["JOSE", "Tokens", "WholeFile"]),
         tests("Sessions", ["Enforcement", "Identity", "JOSE", "PacketHeaders", "Policy", "Tokens"]),
 
         tests("Rego", ["CAllocationCounter"]),

@@ -266,7 +266,10 @@ patterns := patterns_of(host)
 
 # A name itself, and a star for each of its ends.
 patterns_of(name) := {name} | {pattern |
+	# A dot within a label is escaped in the name, and none between labels.
+	not contains(name, "\\")
 	labels := split(name, ".")
+	count(labels) > 1
 	some i in numbers.range(1, count(labels) - 1)
 	pattern := concat(".", array.concat(["*"], array.slice(labels, i, count(labels))))
 }

@@ -54,6 +54,15 @@ public struct Configuration: Equatable, Sendable {
     /// Whether it is known which names lead to an address: answers are watched, or the configuration says it.
     public var watchesNames: Bool { dns.isWatched && !(resolvers.isEmpty && bindings.isEmpty) }
 
+    /// The names of each address by `bindings:` and the hosts file, sorted.
+    public var fixedNames: [IPAddress: [String]] {
+        var names: [IPAddress: Set<String>] = [:]
+        for binding in bindings {
+            for address in binding.addresses { names[address, default: []].insert(binding.host) }
+        }
+        return names.mapValues { $0.sorted() }
+    }
+
     /// Where the programs keep what must be remembered while they run: the directory of the control socket.
     public var stateDirectory: String {
         let parent = control.socket.split(separator: "/", omittingEmptySubsequences: false).dropLast()

@@ -26,8 +26,12 @@ public struct ControlClient: Sendable {
 
     /// `GET /v1/flows`.
     public func flows(_ query: FlowQuery = FlowQuery()) async throws(ControlError) -> FlowsReport {
-        let agent = query.agent.map { "&agent=" + Self.encoded($0) } ?? ""
-        return try await report("/v1/flows?limit=\(query.limit)" + agent)
+        try await report(query.target)
+    }
+
+    /// `GET /v1/names`.
+    public func names(_ query: NameQuery = NameQuery()) async throws(ControlError) -> NamesReport {
+        try await report(query.target)
     }
 
     /// `GET /v1/sessions`.
@@ -127,6 +131,11 @@ public struct ControlClient: Sendable {
             throw ControlError.unexpected(path: path, reason: "status \(status.code)")
         }
         return body
+    }
+
+    /// One more parameter of a query; nothing for nil.
+    static func parameter(_ name: String, _ value: String?) -> String {
+        value.map { "&\(name)=" + encoded($0) } ?? ""
     }
 
     private static func encoded(_ text: String) -> String {

@@ -11,10 +11,9 @@ public protocol ControlDelegate: Sendable {
     /// The answer to `GET /v1/agents`.
     func agents() async -> AgentsReport
     /// The answer to `GET /v1/flows`.
-    /// - Parameters:
-    ///   - limit: how many flows at most, 1...`FlowQuery.largestLimit`.
-    ///   - agent: the agent whose flows are wanted; nil for all.
-    func flows(limit: Int, agent: String?) async -> FlowsReport
+    func flows(_ query: FlowQuery) async -> FlowsReport
+    /// The answer to `GET /v1/names`.
+    func names(_ query: NameQuery) async -> NamesReport
     /// Where `GET /v1/decisions` takes records from.
     var decisions: DecisionFeed { get }
     /// What answers requests about sessions.

@@ -41,8 +41,8 @@ struct ControlResponder: Sendable {
         case .health: try await health(writer)
         case .status: try await writer.write(await delegate.status(), status: .ok)
         case .agents: try await writer.write(await delegate.agents(), status: .ok)
-        case .flows(let query):
-            try await writer.write(await delegate.flows(limit: query.limit, agent: query.agent), status: .ok)
+        case .flows(let query): try await writer.write(await delegate.flows(query), status: .ok)
+        case .names(let query): try await writer.write(await delegate.names(query), status: .ok)
         case .decisions(let query): try await decisions(query, to: writer)
         case .sessions: try await writer.write(try await sessions.list(caller), status: .ok)
         case .session(let id): try await writer.write(try await sessions.find(id, caller), status: .ok)

@@ -4,6 +4,7 @@ enum ControlRoute: Equatable {
     case status
     case agents
     case flows(FlowQuery)
+    case names(NameQuery)
     case decisions(DecisionQuery)
     case sessions
     case openSession
@@ -27,7 +28,7 @@ enum ControlRoute: Equatable {
         }
         self = route
         switch self {
-        case .flows, .decisions: break
+        case .flows, .names, .decisions: break
         case .health, .status, .agents, .sessions, .openSession, .session, .closeSession, .bindSocket, .renewSession,
             .decide:
             if let name = query.keys.min() { throw Self.unknown(name) }
@@ -38,7 +39,7 @@ enum ControlRoute: Equatable {
     var hasBody: Bool {
         switch self {
         case .openSession, .bindSocket, .renewSession, .decide: true
-        case .health, .status, .agents, .flows, .decisions, .sessions, .session, .closeSession: false
+        case .health, .status, .agents, .flows, .names, .decisions, .sessions, .session, .closeSession: false
         }
     }
 
@@ -46,7 +47,7 @@ enum ControlRoute: Equatable {
     var isForAgents: Bool {
         switch self {
         case .health, .sessions, .openSession, .session, .closeSession, .bindSocket, .renewSession, .decide: true
-        case .status, .agents, .flows, .decisions: false
+        case .status, .agents, .flows, .names, .decisions: false
         }
     }
 
@@ -59,6 +60,7 @@ enum ControlRoute: Equatable {
         case "/v1/status": return [("GET", .status)]
         case "/v1/agents": return [("GET", .agents)]
         case "/v1/flows": return [("GET", .flows(try FlowQuery(query)))]
+        case "/v1/names": return [("GET", .names(try NameQuery(query)))]
         case "/v1/decisions": return [("GET", .decisions(try DecisionQuery(query)))]
         case "/v1/sessions": return [("GET", .sessions), ("POST", .openSession)]
         case "/v1/decide": return [("POST", .decide)]
@@ -75,7 +77,8 @@ enum ControlRoute: Equatable {
         }
         throw ProblemDocument(
             status: 404, title: "No such resource",
-            detail: "known are /health, /v1/status, /v1/agents, /v1/flows, /v1/decisions, /v1/sessions and /v1/decide")
+            detail: "known are /health, /v1/status, /v1/agents, /v1/flows, /v1/names, /v1/decisions, /v1/sessions and "
+                + "/v1/decide")
     }
 
     static func unknown(_ name: String) -> ProblemDocument {
@@ -112,69 +115,5 @@ enum ControlRoute: Equatable {
             bytes.append(value)
         }
         return String(validating: bytes, as: UTF8.self)
-    }
-}
-
-/// What `GET /v1/flows` asks for: `?limit=N&agent=ID`.
-public struct FlowQuery: Hashable, Sendable {
-    /// How many flows at most.
-    public var limit: Int
-    /// The agent; nil for all.
-    public var agent: String?
-
-    /// How many flows an answer has unless told: 1000.
-    public static let usualLimit = 1000
-    /// How many flows an answer has at most: 10,000.
-    public static let largestLimit = 10_000
-
-    /// A query from its parts.
-    public init(limit: Int = FlowQuery.usualLimit, agent: String? = nil) {
-        self.limit = limit
-        self.agent = agent
-    }
-
-    init(_ parameters: [String: String]) throws(ProblemDocument) {
-        self.init(agent: parameters["agent"])
-        for (name, value) in parameters where name != "agent" {
-            guard name == "limit" else { throw ControlRoute.unknown(name) }
-            guard let number = Int(value), (1...Self.largestLimit).contains(number) else {
-                throw ProblemDocument(
-                    status: 400, title: "Bad query", detail: "limit is a number from 1 to \(Self.largestLimit)")
-            }
-            limit = number
-        }
-    }
-}
-
-/// What `GET /v1/decisions` asks for: `?follow=true&agent=ID&verdict=deny`.
-public struct DecisionQuery: Hashable, Sendable {
-    /// Whether to go on with the records to come after the last ones.
-    public var follow: Bool
-    /// The agent; nil for all.
-    public var agent: String?
-    /// `allow` or `deny`; nil for both.
-    public var verdict: String?
-
-    /// A query from its parts.
-    public init(follow: Bool = false, agent: String? = nil, verdict: String? = nil) {
-        self.follow = follow
-        self.agent = agent
-        self.verdict = verdict
-    }
-
-    init(_ parameters: [String: String]) throws(ProblemDocument) {
-        self.init(agent: parameters["agent"])
-        for (name, value) in parameters where name != "agent" {
-            switch (name, value) {
-            case ("follow", "true"), ("follow", "1"): follow = true
-            case ("follow", "false"), ("follow", "0"): follow = false
-            case ("follow", _):
-                throw ProblemDocument(status: 400, title: "Bad query", detail: "follow is true or false")
-            case ("verdict", "allow"), ("verdict", "deny"): verdict = value
-            case ("verdict", _):
-                throw ProblemDocument(status: 400, title: "Bad query", detail: "verdict is allow or deny")
-            default: throw ControlRoute.unknown(name)
-            }
-        }
     }
 }

@@ -1,3 +1,4 @@
+public import Flow
 import FlowInspection
 import Identity
 import Octets
@@ -8,25 +9,35 @@ public import Policy
 ///
 /// A flow belongs to the sender of its first packet, or of its SYN. The engine sees what a host sees that forwards an agent's
 /// packets: both directions of a flow until it has a verdict, which the kernel keeps. Fragments are put together as the kernel
-/// does; what its rules drop is not known.
+/// does; what its rules drop is not known. Names are bound to addresses by the answers in the file; where it shows none at all,
+/// they are not compared.
 public struct CaptureReplay: ~Copyable {
     /// Why the file could not be read to its end; the decisions up to there were given all the same.
     public private(set) var fileError: String?
+    /// Whether names were compared with addresses: answers are to be watched, and the file shows one.
+    public private(set) var comparesNames = false
 
     private let agent: Agent
     private let policy: any PolicyEngine
     private let resolvers: [IPAddress]?
     private let customer: Customer?
+    private let names: NameWatch
+    private let bindingLimits: NameBindings.Limits
 
     /// A replay for `agent`.
     /// - Parameters:
     ///   - resolvers: the DNS resolvers of the configuration; nil for every address that is asked at port 53.
     ///   - customer: for whom the agent acts on every flow; nil for nobody.
+    ///   - names: whether answers are watched, where the file shows any, and the names of the configuration.
+    ///   - bindingLimits: how long names lead to addresses.
     public init(
         agent: String, labels: [String: String], policy: any PolicyEngine, resolvers: [IPAddress]?,
-        customer: Customer? = nil
+        customer: Customer? = nil, names: NameWatch = NameWatch(isOn: true),
+        bindingLimits: NameBindings.Limits = NameBindings.Limits()
     ) {
         self.customer = customer
+        self.names = names
+        self.bindingLimits = bindingLimits
         self.agent = Agent(id: agent, labels: labels, selectors: [.interface(name: Self.interface)])
         self.policy = policy
         self.resolvers = resolvers
@@ -39,11 +50,17 @@ public struct CaptureReplay: ~Copyable {
         guard let agents = try? AgentTable([agent]).withInterfaces([Self.interface: Self.agentInterface]) else {
             return
         }
+        let (servers, answering) = Self.servers(of: file)
+        let resolvers = Set(resolvers ?? Array(servers))
+        var names = names
+        names.isOn = names.isOn && !resolvers.isDisjoint(with: answering)
+        comparesNames = names.isOn
         let snapshot = EnforcementSnapshot(
-            agents: agents, policy: policy, resolvers: resolvers ?? Self.servers(of: file), listen: [], deny: .drop)
+            agents: agents, policy: policy, resolvers: Array(resolvers), listen: [], deny: .drop, names: names)
         var engine = EnforcementEngine(
-            snapshot: snapshot, limits: EnforcementLimits(), resolver: NoSockets(), hashKey: (0, 0))
-        var kernel = CapturedKernel(agent: agent.id)
+            snapshot: snapshot, limits: EnforcementLimits(), resolver: NoSockets(),
+            bindings: NameBindings(limits: bindingLimits), hashKey: (0, 0))
+        var kernel = CapturedKernel(agent: agent.id, resolvers: resolvers)
         if let customer { kernel.open(customer, &engine) }
         var last: UInt64 = 0
         do throws(WireError) {
@@ -60,15 +77,16 @@ public struct CaptureReplay: ~Copyable {
         kernel.expire(ClockReading(monotonic: end, wall: last), &engine, body)
     }
 
-    /// The addresses that are asked at port 53 in a capture.
-    private static func servers(of file: RawSpan) -> [IPAddress] {
-        var found: Set<IPAddress> = []
+    /// The addresses that are asked at port 53 in a capture, and those that answer.
+    private static func servers(of file: RawSpan) -> (asked: Set<IPAddress>, answering: Set<IPAddress>) {
+        var (asked, answering): (Set<IPAddress>, Set<IPAddress>) = ([], [])
         // A file that ends early is told of by the reading that follows.
         try? CapturedPackets.read(file) { bytes, _ in
-            guard let packet = try? Packet(parsing: bytes), packet.flow.destinationPort == 53 else { return }
-            found.insert(packet.flow.destination)
+            guard let packet = try? Packet(parsing: bytes) else { return }
+            if packet.flow.destinationPort == 53 { asked.insert(packet.flow.destination) }
+            if packet.flow.sourcePort == 53, !packet.payload.isEmpty { answering.insert(packet.flow.source) }
         }
-        return Array(found)
+        return (asked, answering)
     }
 
     private static let interface = "agent"
@@ -82,12 +100,14 @@ private struct CapturedKernel {
     private var effects = ReplayEffects()
     private var packetCount: UInt32 = 0
     private let agent: String
+    private let resolvers: Set<IPAddress>
     /// The session of every flow; nil where there is no customer.
     private var session: SessionNumber?
     private var bound: Set<IPAddress> = []
 
-    init(agent: String) {
+    init(agent: String, resolvers: Set<IPAddress>) {
         self.agent = agent
+        self.resolvers = resolvers
     }
 
     /// Opens a session for a customer, to which every flow belongs from now on.
@@ -109,7 +129,10 @@ private struct CapturedKernel {
         expire(clock, &engine, body)
         let isFromAgent = isFromAgent(packet)
         let flow = isFromAgent ? packet.flow : packet.flow.reversed
-        guard !effects.decided.contains(flow), isFromAgent || packet.tcp != nil else { return }
+        // A datagram towards the agent says nothing but where a resolver answers.
+        guard !effects.decided.contains(flow), isFromAgent || packet.tcp != nil || isOfResolver(packet.flow) else {
+            return
+        }
         if let session, bound.insert(flow.source).inserted {
             engine.apply(
                 .bound(session, SessionScope(agent: agent), .source(flow.source)), clock: clock, effects: &effects)
@@ -147,9 +170,13 @@ private struct CapturedKernel {
             effects.decided.remove(flow)
             return true
         }
-        if openers.contains(flow.reversed) { return false }
+        if openers.contains(flow.reversed) || packet.tcp == nil && isOfResolver(flow) { return false }
         openers.insert(flow)
         return true
+    }
+
+    private func isOfResolver(_ flow: FiveTuple) -> Bool {
+        flow.sourcePort == 53 && resolvers.contains(flow.source)
     }
 
     private static let otherInterface: UInt32 = 3
@@ -157,10 +184,10 @@ private struct CapturedKernel {
 
 /// Forwarded flows have no socket.
 private struct NoSockets: SocketOwnerResolving {
-    func owner(of flow: FiveTuple) -> SocketOwner? { nil }
+    func owner(of flow: FiveTuple, uid: UInt32?) -> SocketOwner? { nil }
     func listener(at address: IPAddress, port: UInt16, transport: TransportProtocol) -> SocketOwner? { nil }
     func path(of cgroup: CgroupID) -> String? { nil }
-    func isTracked(_ flow: FiveTuple) -> Bool { false }
+    func tracked(_ flow: FiveTuple) -> TrackedFlow? { nil }
     func bytesAcknowledged(on flow: FiveTuple) -> UInt64? { nil }
 }
 

@@ -121,15 +121,29 @@ extension EnforcementEngine where Resolver: ~Copyable {
         let state = flows[slot]
         guard state.phase != .refused else { return }
         let tuple = flows.key(of: slot)
+        guard isItsOwn(slot) else {
+            // It has ended, and whoever has its addresses and ports by now is somebody else.
+            markRefused(slot, effects: &effects)
+            return
+        }
         var input = makeInput(.connect, tuple, state, clock: clock)
         facts[slot]?.complete(&input)
         report(
             input, PolicyDecision(allow: false, reason: reason, policyReason: text), tuple, clock,
             isInbound: state.isInbound, inode: state.inode, effects: &effects)
-        for packet in takeHeld(slot) { effects.drop(packet.reference) }
         effects.cut(tuple, isForwarded: state.isForwarded)
         if state.isForwarded, tuple.transport == .tcp { provoke(tuple, state, effects: &effects) }
-        markRefused(slot)
+        markRefused(slot, effects: &effects)
+    }
+
+    /// Whether the connection that has a flow's addresses and ports is still the flow. Of a local TCP flow its socket says so;
+    /// an orphan has no inode any more, and has its cgroup still.
+    private mutating func isItsOwn(_ slot: FlowSlot) -> Bool {
+        let (state, tuple) = (flows[slot], flows.key(of: slot))
+        guard !state.isForwarded, tuple.transport == .tcp else { return true }
+        guard let owner = resolver.owner(of: state.isInbound ? tuple.reversed : tuple) else { return false }
+        return owner.inode == state.inode || owner.inode == 0 && owner.cgroup?.rawValue == state.cgroup
+            || state.inode == 0
     }
 
     /// Asks both ends of a refused flow where they stand: the answer meets the refusal, which resets whoever sent it. Nobody

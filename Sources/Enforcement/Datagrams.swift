@@ -16,25 +16,31 @@ extension EnforcementEngine where Resolver: ~Copyable {
         _ arrival: Arrival, _ bytes: RawSpan, effects: inout Effects
     ) {
         let tuple = arrival.packet.flow
-        if !isFromAgent(arrival) || isOfHostResolver(arrival) || answered(arrival) != nil {
+        if !isFromAgent(arrival) || isOfHostResolver(arrival) || isAnswerOfListener(arrival) {
             handleUDPTowardsAgent(arrival, bytes, effects: &effects)
             return
         }
         let payload = bytes.extracting(arrival.packet.payload)
         if let slot = flows.find(tuple.reversed), flows[slot].isInbound {
-            flows.move(slot, to: .decided)
-            effects.accept(arrival.facts.reference, mark: .undecided)
-            return
+            if flows[slot].phase == .relayed, isCurrent(slot, clock: arrival.clock, effects: &effects),
+                identify(arrival, local: tuple).identification.agent?.rawValue == flows[slot].agent
+            {
+                flows.move(slot, to: .decided)
+                effects.accept(arrival.facts.reference, mark: .undecided)
+                return
+            }
+            // Another's socket has the port by now, or nothing lists the flow any more: what it sends is its own.
+            forget(slot, effects: &effects)
         }
         if let slot = flows.find(tuple) {
             let isRefused =
                 !isCurrent(slot, clock: arrival.clock, effects: &effects) || flows[slot].phase == .refused
-            // A question or a new connection is its sender's, whoever sent from these addresses and ports before. So is a
-            // datagram where another's was refused; and every one where customers are to be told apart, since two workers
-            // may share a port.
+            // A datagram is its sender's, whoever sent from these addresses and ports before.
             let isAsked =
-                isRefused || flows[slot].isToResolver || QUICLongHeader.isLong(payload) || !sessions.index.isEmpty
-            let isSame = !isAsked || arrival.facts.hook != .output || isSameSender(slot, arrival)
+                arrival.facts.hook != .output || isRefused || flows[slot].isToResolver || QUICLongHeader.isLong(payload)
+                || mayBeAnothers(slot, arrival)
+            let isSame = !isAsked || isSameSender(slot, arrival)
+            if isAsked { flows[slot].confirmed = arrival.clock.monotonic }
             if isRefused, isSame {
                 flows.move(slot, to: .decided)
                 effects.accept(arrival.facts.reference, mark: .refused)
@@ -44,8 +50,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
                 judgeDatagram(slot, arrival, bytes, payload, effects: &effects)
                 return
             }
-            dropHeld(slot, effects: &effects)
-            forget(slot)
+            forget(slot, effects: &effects)
         }
         if let slot = openDatagramFlow(arrival, effects: &effects) {
             judgeDatagram(slot, arrival, bytes, payload, effects: &effects)
@@ -67,13 +72,31 @@ extension EnforcementEngine where Resolver: ~Copyable {
             handleAnswer(slot, arrival, bytes, effects: &effects)
         } else if let slot = flows.find(tuple.reversed), flows[slot].phase != .refused, !flows[slot].isInbound {
             effects.accept(arrival.facts.reference, mark: .undecided)
-        } else if let slot = flows.find(tuple), flows[slot].isInbound {
+        } else if let slot = flows.find(tuple), flows[slot].isInbound, flows[slot].phase == .relayed {
             effects.accept(arrival.facts.reference, mark: .undecided)
         } else {
             decideInbound(
                 arrival, nil, identity: identify(towards: arrival), opener: tuple, effects: &effects)
         }
     }
+
+    /// Whether a datagram within the host answers a flow, as the agent that listens at its other end.
+    private mutating func isAnswerOfListener(_ arrival: Arrival) -> Bool {
+        guard let slot = answered(arrival) else { return false }
+        return identify(arrival, local: arrival.packet.flow).identification.agent?.rawValue == flows[slot].listener
+    }
+
+    /// Whether a datagram within a connection may be of another socket of this host than the one that opened it. Two customers'
+    /// workers may share a port; two agents may have it one after the other, so of them it is asked from time to time.
+    private func mayBeAnothers(_ slot: FlowSlot, _ arrival: Arrival) -> Bool {
+        if !sessions.index.isEmpty { return true }
+        guard snapshot.agents.agents.count > 1 else { return false }
+        if let uid = arrival.facts.uid, uid != flows[slot].uid { return true }
+        return arrival.clock.monotonic &- flows[slot].confirmed >= Self.confirmedNanoseconds
+    }
+
+    /// How long it counts that a socket was found to be the one that opened a flow.
+    private static var confirmedNanoseconds: UInt64 { 1_000_000 }
 
     private mutating func isSameSender(_ slot: FlowSlot, _ arrival: Arrival) -> Bool {
         let identity = identify(arrival, local: arrival.packet.flow)
@@ -108,7 +131,8 @@ extension EnforcementEngine where Resolver: ~Copyable {
         if isResolver(tuple) {
             state.isToResolver = true
             state.phase = .requests
-        } else if isListed(agent, tuple.reversed) {
+        } else if isListed(agent, tuple.reversed), resolver.tracked(tuple.reversed)?.isOpenedBySource == true {
+            // Connection tracking knows that the other end began: the agent answers.
             decideInbound(arrival, nil, identity: identity, opener: tuple.reversed, effects: &effects)
             return nil
         } else {
@@ -183,7 +207,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
     private mutating func judgeQUIC<Effects: EnforcementEffects & ~Copyable>(
         _ slot: FlowSlot, _ arrival: Arrival, _ bytes: RawSpan, _ payload: RawSpan, effects: inout Effects
     ) {
-        guard var inspection = takeDatagramInspection(slot, clock: arrival.clock) else {
+        guard var inspection = takeDatagramInspection(slot, clock: arrival.clock, effects: &effects) else {
             counters.full &+= 1
             refuse(
                 slot, arrival, nil,
@@ -272,7 +296,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
             flows.move(slot, to: .reading, deadline: arrival.clock.monotonic &+ limits.heldNanoseconds)
         }
         var held = takeHeld(slot)
-        if held.count < limits.heldDatagramCount {
+        if held.count < limits.heldDatagramCount, mayHold(flows[slot].agent) {
             counters.held &+= 1
             let count = copy(arrival, bytes, dropping: 0)
             held.append(HeldPacket(reference: arrival.facts.reference, bytes: Array(scratch[..<count]), end: 0))
@@ -280,16 +304,13 @@ extension EnforcementEngine where Resolver: ~Copyable {
             counters.deferred &+= 1
             effects.drop(arrival.facts.reference)
         }
+        heldCounts[Int(flows[slot].agent)] += Int32(held.count)
         datagramInspections.keep(held, for: flows[slot].inspection)
     }
 
-    private mutating func dropHeld<Effects: EnforcementEffects & ~Copyable>(
-        _ slot: FlowSlot, effects: inout Effects
-    ) {
-        for packet in takeHeld(slot) { effects.drop(packet.reference) }
-    }
-
-    private mutating func takeDatagramInspection(_ slot: FlowSlot, clock: ClockReading) -> DatagramInspection? {
+    private mutating func takeDatagramInspection<Effects: EnforcementEffects & ~Copyable>(
+        _ slot: FlowSlot, clock: ClockReading, effects: inout Effects
+    ) -> DatagramInspection? {
         if let inspection = datagramInspections.take(flows[slot].inspection) { return inspection }
         let flow = flows.key(of: slot)
         for _ in 0..<2 {
@@ -299,7 +320,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
                 flows[slot].inspection = index
                 return datagramInspections.take(index)
             }
-            guard reclaim(clock: clock) else { break }
+            guard reclaim(clock: clock, effects: &effects) else { break }
         }
         return nil
     }

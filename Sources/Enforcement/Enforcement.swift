@@ -79,6 +79,8 @@ public struct EnforcementLimits: Sendable {
     public var heldPacketCount: Int
     /// Datagrams of one flow that the kernel holds for us until a ClientHello is whole; further ones are dropped.
     public var heldDatagramCount: Int
+    /// Packets of one agent that the kernel holds for us at once: a queue has room for so many, whoever's they are.
+    public var heldCountPerAgent: Int
 
     /// The defaults: one shard of a small host.
     public init() {
@@ -88,6 +90,7 @@ public struct EnforcementLimits: Sendable {
         heldNanoseconds = 5_000_000_000
         heldPacketCount = 2
         heldDatagramCount = 8
+        heldCountPerAgent = 1024
     }
 }
 
@@ -99,10 +102,12 @@ public struct EnforcementCounters: Sendable, Equatable {
     public var truncated: UInt64 = 0
     /// Packets whose headers made no sense; dropped.
     public var unparsable: UInt64 = 0
-    /// Flows allowed.
+    /// Decisions that allowed.
     public var allowed: UInt64 = 0
-    /// Flows and requests refused.
+    /// Decisions that refused.
     public var refused: UInt64 = 0
+    /// The same, by reason.
+    public var refusedByReason: [Reason: UInt64] = [:]
     /// Packets held for a later verdict.
     public var held: UInt64 = 0
     /// Packets copied and dropped, for TCP to send again.

@@ -2,7 +2,7 @@ public import Flow
 import FlowInspection
 public import Identity
 import Octets
-public import PacketHeaders
+import PacketHeaders
 import Policy
 
 /// The engine of one queue thread.
@@ -12,6 +12,8 @@ import Policy
 public struct EnforcementEngine<Resolver: SocketOwnerResolving & ~Copyable>: ~Copyable {
     /// What was counted since the engine was made.
     public internal(set) var counters = EnforcementCounters()
+    /// What was decided about each agent, by its id.
+    var decisions: [String: DecisionCount] = [:]
     /// The snapshot in force.
     public private(set) var snapshot: EnforcementSnapshot
 
@@ -34,6 +36,8 @@ public struct EnforcementEngine<Resolver: SocketOwnerResolving & ~Copyable>: ~Co
     var questions = PendingQuestions()
     var inspections: InspectionPool<Inspection>
     var datagramInspections: InspectionPool<DatagramInspection>
+    /// How many packets the kernel holds for us, by the agent's position.
+    var heldCounts: [Int32] = Array(repeating: 0, count: 1 << 16)
     /// Where inspectors work.
     var inspectionScratch: InspectionScratch
     /// Where a packet is copied to when it leaves with our bytes.
@@ -74,6 +78,8 @@ public struct EnforcementEngine<Resolver: SocketOwnerResolving & ~Copyable>: ~Co
                 state.listener = Int(state.listener) < old.count ? moved[Int(state.listener)] : .max
             }
             questions.removeAll()
+            countHeld()
+            decisions = decisions.filter { $0.key.isEmpty || next.agents.index(of: $0.key) != nil }
         }
         if !next.decides(as: snapshot) {
             generation &+= 1
@@ -124,7 +130,7 @@ public struct EnforcementEngine<Resolver: SocketOwnerResolving & ~Copyable>: ~Co
         }
         while let slot = flows.expired(.live, now: clock.monotonic) {
             if isGone(slot) {
-                forget(slot)
+                forget(slot, effects: &effects)
             } else {
                 flows.move(slot, to: .live, deadline: clock.monotonic &+ Self.idleNanoseconds)
             }
@@ -140,16 +146,6 @@ public struct EnforcementEngine<Resolver: SocketOwnerResolving & ~Copyable>: ~Co
     /// Whether any flow waits for its deadline, so that `expire` must be called in time.
     public var hasDeadlines: Bool { flows.count(of: .reading) > 0 }
 
-    /// Calls `body` with each flow that is remembered.
-    public func forEachFlow(_ body: (LiveFlow) -> Void) {
-        flows.forEach { tuple, state in
-            body(
-                LiveFlow(
-                    flow: tuple, agent: agent(at: state.agent).id,
-                    phase: "\(state.phase)", isInbound: state.isInbound))
-        }
-    }
-
     /// The agent at a position; one without a name where it is no longer configured.
     func agent(at position: UInt16) -> Agent {
         let agents = snapshot.agents.agents
@@ -158,18 +154,6 @@ public struct EnforcementEngine<Resolver: SocketOwnerResolving & ~Copyable>: ~Co
 
     /// How long a judged or cleartext flow may be silent until the kernel is asked whether it still exists.
     static var idleNanoseconds: UInt64 { 300_000_000_000 }
-}
-
-/// One flow for `sallyport flows`.
-public struct LiveFlow: Sendable {
-    /// The flow, opener first.
-    public let flow: FiveTuple
-    /// The agent's id.
-    public let agent: String
-    /// Where it stands: `open`, `reading`, `judged`, `requests`, `relayed`, `allowed`, `refused`.
-    public let phase: String
-    /// Whether an outsider opened it.
-    public let isInbound: Bool
 }
 
 /// One packet with what was read of it.

@@ -44,6 +44,10 @@ struct FlowState: BitwiseCopyable {
     var cgroup: UInt64 = 0
     /// The inode of the agent's socket, 0 where unknown.
     var inode: UInt32 = 0
+    /// When it was put into the table, in nanoseconds on the monotonic clock.
+    var since: UInt64 = 0
+    /// When its sender was last looked up, of UDP, in nanoseconds on the monotonic clock.
+    var confirmed: UInt64 = 0
     /// The session that the flow belongs to.
     var session = SessionNumber.none
     /// The generation of the snapshot by which the flow was last decided.

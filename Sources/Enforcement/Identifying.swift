@@ -32,7 +32,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
             }
             return identity
         }
-        guard var owner = resolver.owner(of: local) else {
+        guard var owner = resolver.owner(of: local, uid: arrival.facts.uid) else {
             return PacketIdentity(
                 identification: .nobody(.noSocket), uid: arrival.facts.uid, cgroup: nil, path: nil)
         }

@@ -48,7 +48,8 @@ extension EnforcementEngine where Resolver: ~Copyable {
         return true
     }
 
-    private mutating func refuseInbound<Effects: EnforcementEffects & ~Copyable>(
+    /// Refuses a flow that an outsider opens, or seems to.
+    mutating func refuseInbound<Effects: EnforcementEffects & ~Copyable>(
         _ arrival: Arrival, _ header: TCPHeader?, _ input: PolicyInput, _ reason: Reason, _ text: String?,
         _ opener: FiveTuple, effects: inout Effects
     ) {

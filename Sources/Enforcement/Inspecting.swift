@@ -21,7 +21,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
         _ slot: FlowSlot, _ arrival: Arrival, _ header: TCPHeader, _ bytes: RawSpan, effects: inout Effects
     ) {
         flows[slot].serverNext = header.acknowledgment
-        guard var inspection = takeInspection(slot, clock: arrival.clock) else {
+        guard var inspection = takeInspection(slot, clock: arrival.clock, effects: &effects) else {
             counters.full &+= 1
             refuse(
                 slot, arrival, header,
@@ -29,14 +29,15 @@ extension EnforcementEngine where Resolver: ~Copyable {
             return
         }
         let payload = bytes.extracting(arrival.packet.payload)
+        let heldBefore = inspection.held.count
         let result = read(slot, &inspection, arrival, header, payload, bytes, effects: &effects)
+        heldCounts[Int(flows[slot].agent)] += Int32(inspection.held.count - heldBefore)
         inspections.put(flows[slot].inspection, inspection)
         switch result {
         case .proceed: break
         case .settled:
             // What waits ahead of a hole is sent again, and then passes unheld.
-            for packet in inspections.takeHeld(flows[slot].inspection) { effects.drop(packet.reference) }
-            inspections.release(flows[slot].inspection)
+            releaseInspection(of: flows[slot], effects: &effects)
             flows[slot].inspection = -1
             flows[slot].phase = .allowed
             flows.move(slot, to: .decided)
@@ -125,7 +126,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
         let stale = inspection.stream.staleByteCount(of: header.sequence)
         if end <= start {
             acceptCopy(arrival, bytes, dropping: stale, mark: mark, effects: &effects)
-        } else if kept.count < limits.heldPacketCount {
+        } else if kept.count < limits.heldPacketCount, mayHold(flows[slot].agent) {
             counters.held &+= 1
             let count = copy(arrival, bytes, dropping: stale)
             inspection.held.append(
@@ -203,7 +204,9 @@ extension EnforcementEngine where Resolver: ~Copyable {
     }
 
     /// The flow's inspection, or a new one.
-    private mutating func takeInspection(_ slot: FlowSlot, clock: ClockReading) -> Inspection? {
+    private mutating func takeInspection<Effects: EnforcementEffects & ~Copyable>(
+        _ slot: FlowSlot, clock: ClockReading, effects: inout Effects
+    ) -> Inspection? {
         if let inspection = inspections.take(flows[slot].inspection) { return inspection }
         let first = flows[slot].initialSequence.advanced(by: 1)
         for _ in 0..<2 {
@@ -214,7 +217,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
                 flows[slot].inspection = index
                 return inspections.take(index)
             }
-            guard reclaim(clock: clock) else { break }
+            guard reclaim(clock: clock, effects: &effects) else { break }
         }
         return nil
     }

@@ -95,6 +95,11 @@ struct InspectionPool<Inspection: PacketHolding> {
         inspections[Int(index)] = inspection
     }
 
+    /// How many packets are held for a flow.
+    func heldCount(_ index: Int32) -> Int {
+        index >= 0 ? inspections[Int(index)]?.held.count ?? 0 : 0
+    }
+
     /// The oldest packet that is held for a flow.
     func firstHeld(_ index: Int32) -> HeldPacket? {
         index >= 0 ? inspections[Int(index)]?.held.first : nil

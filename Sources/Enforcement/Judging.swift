@@ -179,17 +179,22 @@ extension EnforcementEngine where Resolver: ~Copyable {
     ) -> Refusal? {
         let isTold = inspection.isAllowed
         if !isTold, let refusal = allowLayer(slot, &inspection, arrival, effects: &effects) { return refusal }
-        // What showed the protocol must not come again as another.
+        // What showed that nothing more is to be read must not come again as something else. Of TLS the first bytes of a record.
         let isShown = isTold && inspection.inspector.layers.last == .tls
-        if isShown {
-            inspection.stream.pass(upTo: inspection.stream.end)
-        } else if let refusal = settle(upTo: inspection.stream.end, &inspection) {
+        let shownEnd = inspection.stream.start + inspection.readByteCount + Self.shownByteCount
+        if let refusal = settle(
+            upTo: isShown ? min(shownEnd, inspection.stream.end) : inspection.stream.end, &inspection)
+        {
             return refusal
         }
+        inspection.stream.pass(upTo: inspection.stream.end)
         flows[slot].phase = .judged
         inspection.isFinished = true
         return nil
     }
+
+    /// A TLS record's header and the first byte in it.
+    private static var shownByteCount: Int { 6 }
 
     /// Asks policy about a protocol that has named nothing so far. Returns why the flow is refused, or nil.
     private mutating func allowLayer<Effects: EnforcementEffects & ~Copyable>(

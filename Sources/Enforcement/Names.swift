@@ -124,11 +124,12 @@ extension EnforcementEngine where Resolver: ~Copyable {
         guard message.isResponse,
             let asked = questions.answer(message.question, id: message.id, flow: slot, group: state.agent)
         else { return nil }
-        var hidesNames = false
+        var hidesNames = message.hidesNamesBeside
         // The names that the question leads to, itself first.
         var chain: Set<DNSName> = [asked.name]
         let id = agent(at: state.agent).id
-        let name = Self.hostName(of: asked.name)
+        let isOfService = asked.type == .https || asked.type == .svcb
+        let name = isOfService ? Self.hostName(of: asked.name) : asked.name.description
         for record in message.answers {
             if case .alias(let target) = record.data, chain.contains(record.owner) { chain.insert(target) }
         }

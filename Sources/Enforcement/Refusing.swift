@@ -62,7 +62,6 @@ extension EnforcementEngine where Resolver: ~Copyable {
         let isTold =
             (id != nil || input.isCanary)
             && explain(slot, arrival, header, payload, refusal, input, id ?? "", effects: &effects)
-        for packet in takeHeld(slot) { effects.drop(packet.reference) }
         if isTold, header == nil {
             // An ICMP error might come before the words.
             effects.drop(arrival.facts.reference)
@@ -94,8 +93,8 @@ extension EnforcementEngine where Resolver: ~Copyable {
     }
 
     /// Leaves a refused flow in the table, without anything that is kept for one that goes on.
-    mutating func markRefused(_ slot: FlowSlot) {
-        releaseInspection(of: flows[slot])
+    mutating func markRefused<Effects: EnforcementEffects & ~Copyable>(_ slot: FlowSlot, effects: inout Effects) {
+        releaseInspection(of: flows[slot], effects: &effects)
         facts.forget(slot)
         flows[slot].inspection = -1
         flows[slot].phase = .refused
@@ -107,7 +106,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
     private mutating func close<Effects: EnforcementEffects & ~Copyable>(
         _ slot: FlowSlot, _ tuple: FiveTuple, acknowledgment: SequenceNumber?, effects: inout Effects
     ) {
-        markRefused(slot)
+        markRefused(slot, effects: &effects)
         if let acknowledgment {
             reset(tuple, sequence: flows[slot].passedEnd, acknowledgment: acknowledgment, effects: &effects)
         }
@@ -143,7 +142,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
         _ input: PolicyInput, _ decision: PolicyDecision, _ flow: FiveTuple, _ clock: ClockReading,
         isInbound: Bool = false, inode: UInt32 = 0, effects: inout Effects
     ) -> String? {
-        if decision.allow { counters.allowed &+= 1 } else { counters.refused &+= 1 }
+        count(decision, of: input.agent)
         let elapsed = effects.monotonicNow() &- clock.monotonic
         let isExplained = !decision.allow && snapshot.deny == .explain && !isInbound
         let id = isExplained ? effects.makeDecisionID(nanoseconds: input.time) : nil

@@ -27,8 +27,14 @@ extension EnforcementEngine where Resolver: ~Copyable {
             if let slot = flows.find(arrival.packet.flow) {
                 flows[slot].serverNext = header.acknowledgment
                 effects.accept(arrival.facts.reference, mark: mark(of: flows[slot].phase))
-            } else {
+            } else if arrival.facts.hook == .output {
                 effects.accept(arrival.facts.reference, mark: .undecided)
+            } else {
+                // A guest writes what it likes into a segment that belongs to nothing.
+                refuse(
+                    arrival, header, identity: identify(arrival, local: arrival.packet.flow),
+                    Refusal(.preexisting, text: "the flow began before enforcement, or was forgotten"),
+                    effects: &effects)
             }
         case (false, _):
             say(arrival, header, bytes, effects: &effects)
@@ -76,13 +82,19 @@ extension EnforcementEngine where Resolver: ~Copyable {
             return
         }
         let tuple = arrival.packet.flow
+        if arrival.facts.hook != .output, resolver.tracked(tuple)?.isStanding == true {
+            // A SYN within a connection that stands: the server answers it with where it stands, and reads on there. So do we.
+            effects.accept(arrival.facts.reference, mark: .undecided)
+            return
+        }
         if let slot = flows.find(tuple) {
             let state = flows[slot]
-            if state.initialSequence == header.sequence, !state.isInbound {
+            let isUnsaid = state.phase == .open || state.phase == .refused
+            if state.initialSequence == header.sequence, isUnsaid, !state.isInbound {
                 effects.accept(arrival.facts.reference, mark: state.phase == .refused ? .refused : .undecided)
                 return
             }
-            forget(slot)
+            forget(slot, effects: &effects)
         }
         if admit(arrival, header, initialSequence: header.sequence, effects: &effects) != nil {
             effects.accept(arrival.facts.reference, mark: .undecided)
@@ -119,7 +131,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
         if !state.isToResolver {
             state.listener = listener(of: arrival)
             // An older flow the other way, between the same addresses and ports, is over.
-            if state.listener != .max, let older = flows.find(tuple.reversed) { forget(older) }
+            if state.listener != .max, let older = flows.find(tuple.reversed) { forget(older, effects: &effects) }
             if let refusal = refusal(towards: state, tuple) {
                 refuse(arrival, header, identity: identity, refusal, effects: &effects)
                 return nil
@@ -146,7 +158,16 @@ extension EnforcementEngine where Resolver: ~Copyable {
         _ arrival: Arrival, _ header: TCPHeader, effects: inout Effects
     ) {
         let identity = identify(arrival, local: arrival.packet.flow)
-        decideInbound(arrival, header, identity: identity, opener: arrival.packet.flow.reversed, effects: &effects)
+        let opener = arrival.packet.flow.reversed
+        if let own = flows.find(arrival.packet.flow), !flows[own].isInbound {
+            // Whatever `listen:` says: it has opened this flow itself.
+            let input = makeInput(.connect, opener, identity: identity, clock: arrival.clock)
+            refuseInbound(
+                arrival, header, input, .policy, "inbound: the agent has opened this connection itself", opener,
+                effects: &effects)
+            return
+        }
+        decideInbound(arrival, header, identity: identity, opener: opener, effects: &effects)
     }
 
     /// A segment towards a forwarded agent: the server's side of a flow, or an outsider's attempt.
@@ -165,6 +186,17 @@ extension EnforcementEngine where Resolver: ~Copyable {
                 Refusal(.preexisting, text: "the flow began before enforcement, or was forgotten"), effects: &effects)
             return
         }
+        if header.flags.contains([.syn, .ack]), flows[slot].isForwarded, !flows[slot].isInbound,
+            header.acknowledgment != flows[slot].initialSequence.advanced(by: 1)
+        {
+            // The server has begun anew what we take for the connection that it was: so must the agent.
+            effects.drop(arrival.facts.reference)
+            reset(
+                opener, sequence: header.acknowledgment, acknowledgment: header.sequence.advanced(by: 1),
+                effects: &effects)
+            forget(slot, effects: &effects)
+            return
+        }
         if header.flags.contains(.ack) {
             let state = flows[slot]
             // An acknowledgment of bytes that were never let through is none.
@@ -180,12 +212,11 @@ extension EnforcementEngine where Resolver: ~Copyable {
             let input = makeInput(.resolve, opener, flows[slot], clock: arrival.clock)
             report(
                 input, refusal.decision, opener, arrival.clock, inode: flows[slot].inode, effects: &effects)
-            for packet in takeHeld(slot) { effects.drop(packet.reference) }
             effects.accept(arrival.facts.reference, mark: .refused)
             effects.cut(opener, isForwarded: flows[slot].isForwarded)
             // The agent waits for this very segment.
             reset(opener.reversed, sequence: header.sequence, acknowledgment: header.acknowledgment, effects: &effects)
-            markRefused(slot)
+            markRefused(slot, effects: &effects)
             return
         }
         effects.accept(arrival.facts.reference, mark: mark(of: flows[slot].phase))
@@ -241,14 +272,15 @@ extension EnforcementEngine where Resolver: ~Copyable {
             var evicted = FlowState()
             let mayEvict = !flows.isFull || findEvictable()
             let slot = flows.insert(tuple, state, group: state.agent, mayEvictDecided: mayEvict) { evicted = $0 }
-            releaseInspection(of: evicted)
+            releaseInspection(of: evicted, effects: &effects)
             if let slot {
                 facts.forget(slot)
                 flows[slot].generation = generation
+                flows[slot].since = arrival.clock.monotonic
                 flows.setOwner(slot, state.session.rawValue)
                 return slot
             }
-            guard reclaim(clock: arrival.clock) else { break }
+            guard reclaim(clock: arrival.clock, effects: &effects) else { break }
         }
         counters.full &+= 1
         refuse(
@@ -265,19 +297,20 @@ extension EnforcementEngine where Resolver: ~Copyable {
             guard let slot = flows.oldest(of: .decided) else { return false }
             let state = flows[slot]
             if state.phase != .allowed { return true }
-            // Of a forwarded flow the kernel knows no socket.
-            if state.isForwarded ? !resolver.isTracked(flows.key(of: slot)) : isGone(slot) { return true }
+            if isGone(slot) { return true }
             flows.move(slot, to: .decided)
         }
         return false
     }
 
     /// Forgets the oldest judged and cleartext flows whose sockets are gone; looks at a few. Whether one was found.
-    mutating func reclaim(clock: ClockReading) -> Bool {
+    mutating func reclaim<Effects: EnforcementEffects & ~Copyable>(
+        clock: ClockReading, effects: inout Effects
+    ) -> Bool {
         for _ in 0..<4 {
             guard let slot = flows.oldest(of: .live) else { return false }
             if isGone(slot) {
-                forget(slot)
+                forget(slot, effects: &effects)
                 return true
             }
             flows.move(slot, to: .live, deadline: clock.monotonic &+ Self.idleNanoseconds)
@@ -285,15 +318,18 @@ extension EnforcementEngine where Resolver: ~Copyable {
         return false
     }
 
-    /// Whether the kernel knows no socket for a flow any more. Of a forwarded flow it never does: silence has to do.
+    /// Whether the kernel knows no socket for a flow any more, or of a forwarded one no connection.
     mutating func isGone(_ slot: FlowSlot) -> Bool {
-        if flows[slot].isForwarded { return true }
+        if flows[slot].isForwarded { return resolver.tracked(flows.key(of: slot)) == nil }
         if flows[slot].isDatagram { return resolver.owner(of: flows.key(of: slot)) == nil }
         return resolver.bytesAcknowledged(on: flows.key(of: slot)) == nil
     }
 
-    /// Frees what is kept for reading a flow.
-    mutating func releaseInspection(of state: FlowState) {
+    /// Frees what is kept for reading a flow; packets that are held for it are dropped, or the kernel would keep them for ever.
+    mutating func releaseInspection<Effects: EnforcementEffects & ~Copyable>(
+        of state: FlowState, effects: inout Effects
+    ) {
+        for packet in takeHeld(of: state) { effects.drop(packet.reference) }
         if state.isDatagram {
             datagramInspections.release(state.inspection)
         } else {
@@ -302,10 +338,30 @@ extension EnforcementEngine where Resolver: ~Copyable {
     }
 
     /// The packets that are held for a flow, which is given up.
-    mutating func takeHeld(_ slot: FlowSlot) -> [HeldPacket] {
-        let state = flows[slot]
-        return state.isDatagram
+    mutating func takeHeld(_ slot: FlowSlot) -> [HeldPacket] { takeHeld(of: flows[slot]) }
+
+    private mutating func takeHeld(of state: FlowState) -> [HeldPacket] {
+        let held =
+            state.isDatagram
             ? datagramInspections.takeHeld(state.inspection) : inspections.takeHeld(state.inspection)
+        heldCounts[Int(state.agent)] -= Int32(held.count)
+        return held
+    }
+
+    /// Whether the kernel may hold one more packet of an agent.
+    func mayHold(_ agent: UInt16) -> Bool { Int(heldCounts[Int(agent)]) < limits.heldCountPerAgent }
+
+    /// Counts what is held anew: agents have other positions.
+    mutating func countHeld() {
+        for index in heldCounts.indices { heldCounts[index] = 0 }
+        var position = 0
+        while let slot = flows.slot(from: position) {
+            position = slot.position + 1
+            let state = flows[slot]
+            heldCounts[Int(state.agent)] += Int32(
+                state.isDatagram
+                    ? datagramInspections.heldCount(state.inspection) : inspections.heldCount(state.inspection))
+        }
     }
 
     /// Whether a flow goes to a DNS resolver of the configuration.
@@ -314,8 +370,8 @@ extension EnforcementEngine where Resolver: ~Copyable {
     }
 
     /// Removes a flow with what is held and kept for it.
-    mutating func forget(_ slot: FlowSlot) {
-        releaseInspection(of: flows[slot])
+    mutating func forget<Effects: EnforcementEffects & ~Copyable>(_ slot: FlowSlot, effects: inout Effects) {
+        releaseInspection(of: flows[slot], effects: &effects)
         facts.forget(slot)
         flows.remove(slot)
     }

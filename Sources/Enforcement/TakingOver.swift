@@ -79,6 +79,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
         }
         facts.forget(slot)
         flows[slot].generation = generation
+        flows[slot].since = clock.monotonic
         flows.setOwner(slot, state.session.rawValue)
         flows.move(slot, to: .decided)
         if let allowed = connection.allowed {

@@ -225,11 +225,6 @@ public struct FlowTable<Entry: BitwiseCopyable>: ~Copyable {
         count -= 1
     }
 
-    /// Calls `body` with each flow, in no order.
-    public func forEach(_ body: (FiveTuple, Entry) -> Void) {
-        for node in nodes where node.isUsed { body(node.key, node.entry) }
-    }
-
     /// Lets `body` change each entry.
     public mutating func updateEach(_ body: (inout Entry) -> Void) {
         for index in nodes.indices where nodes[index].isUsed { body(&nodes[index].entry) }

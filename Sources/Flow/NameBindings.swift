@@ -10,16 +10,19 @@ public final class NameBindings: Sendable {
     /// How long bindings last, and how many there may be.
     public struct Limits: Hashable, Sendable {
         /// What a shorter time to live is taken for, in seconds.
-        public var floorSeconds: UInt32 = 60
+        public var floorSeconds: UInt32
         /// How long a binding lasts after its time to live, and after each use, in seconds.
-        public var graceSeconds: UInt32 = 900
+        public var graceSeconds: UInt32
         /// How long use keeps a binding after its answer at most, in seconds.
         public var useSeconds: UInt32 = 86_400
         /// Pairs of a name and an address that are kept for one agent.
         public var pairsPerAgent = 8192
 
-        /// The defaults.
-        public init() {}
+        /// The defaults, but for what is given in seconds.
+        public init(floorSeconds: UInt32 = 60, graceSeconds: UInt32 = 900) {
+            self.floorSeconds = floorSeconds
+            self.graceSeconds = graceSeconds
+        }
     }
 
     /// A name that leads to an address, for one agent.
@@ -97,11 +100,13 @@ public final class NameBindings: Sendable {
         known.withLock { $0.agents[agent, default: AgentNames()].questions.count(name, now: now) }
     }
 
-    /// Every binding that counts.
-    public func all(now: UInt64) -> [Binding] {
-        known.withLock { known in
-            known.agents.flatMap { id, names in names.bindings(of: id).filter { $0.expires > now } }
+    /// Every binding that counts, of one agent or of all.
+    public func all(of agent: String? = nil, now: UInt64) -> [Binding] {
+        let agents = known.withLock { known in
+            guard let agent else { return known.agents }
+            return known.agents.filter { $0.key == agent }
         }
+        return agents.flatMap { id, names in names.bindings(of: id).filter { $0.expires > now } }
     }
 
     private static var second: UInt64 { 1_000_000_000 }
@@ -144,6 +149,7 @@ private struct AgentNames: Sendable {
             place.lives[index].expires = max(place.lives[index].expires, life.expires)
             place.lives[index].latest = max(place.lives[index].latest, life.latest)
         } else {
+            while place.names.count >= Self.namesPerAddress { dropFirstEnding(&place) }
             while pairCount >= limit, evict(now: now, keeping: &place, at: binding.address) {}
             let index = place.names.partitioningIndex { $0 >= binding.name }
             place.names.insert(binding.name, at: index)
@@ -156,6 +162,19 @@ private struct AgentNames: Sendable {
         places[binding.address] = place
         if isCrowded { dropStale() }
     }
+
+    /// Forgets the name that ends first: policy looks at each of an address's names.
+    private mutating func dropFirstEnding(_ place: inout Place) {
+        guard let index = place.lives.indices.min(by: { place.lives[$0].expires < place.lives[$1].expires }) else {
+            return
+        }
+        place.names.remove(at: index)
+        place.lives.remove(at: index)
+        pairCount -= 1
+    }
+
+    /// Names that lead to one address, for one agent.
+    private static let namesPerAddress = 256
 
     mutating func names(of address: IPAddress, now: UInt64, until: UInt64) -> [String] {
         guard let index = places.index(forKey: address) else { return [] }

@@ -40,7 +40,13 @@ public struct DatagramInspector: Sendable {
         let isLong = QUICLongHeader.isLong(datagram)
         if isLong, let content = try readQUIC(datagram, &scratch, body) { return content }
         // A flow that is QUIC stays QUIC: other datagrams on it are its protected packets, or noise.
-        guard application != .quic else { return isLong ? .noise : isReady ? .read : .waiting }
+        guard application != .quic else {
+            if !isLong, let version = Self.googleVersion(datagram) {
+                body(.unknownVersion(version))
+                return .noise
+            }
+            return isLong ? .noise : isReady ? .read : .waiting
+        }
         try readOther(datagram, body)
         return .read
     }
@@ -103,6 +109,17 @@ public struct DatagramInspector: Sendable {
             }
             throw ByteReader(datagram).sealed(error, "DNS message ends too early")
         }
+    }
+
+    /// The version in a datagram of Google's QUIC, whose versions up to 43 have no long headers: public flags with the version
+    /// bit, a connection id where its bit is set, and `Q0` with two digits. Some servers still speak them beside QUIC.
+    private static func googleVersion(_ datagram: RawSpan) -> QUICVersion? {
+        let flags = datagram.byte(at: 0)
+        guard flags & 0xC1 == 0x01 else { return nil }
+        let offset = flags & 0x08 == 0 ? 1 : 9
+        guard datagram.byteCount >= offset + 4 else { return nil }
+        let version = UInt32(bigEndian: datagram.unsafeLoadUnaligned(fromByteOffset: offset, as: UInt32.self))
+        return version >> 16 == 0x5130 ? QUICVersion(rawValue: version) : nil
     }
 
     /// BEP 5: a bencoded dictionary with an argument, an answer or an error.

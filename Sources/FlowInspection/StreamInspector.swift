@@ -321,7 +321,7 @@ public struct StreamInspector: Sendable {
             case .needMore:
                 let skipped = scanner.takeSkipped()
                 client = .secondHello(scanner, host: host)
-                return skipped > 0 ? .step(nil, byteCount: skipped, isBody: true) : .needMore
+                return skipped > 0 ? .step(nil, byteCount: skipped, isBody: false) : .needMore
             case .finished:
                 client = .finished
                 return .opaque

@@ -111,18 +111,39 @@ public struct SocketOwner: Hashable, Sendable {
     }
 }
 
+/// A flow that connection tracking knows, and that has not ended.
+public struct TrackedFlow: Hashable, Sendable {
+    /// Whether it is a TCP connection whose SYN was answered.
+    public var isStanding: Bool
+    /// Whether the flow's source opened it, rather than the other end.
+    public var isOpenedBySource: Bool
+
+    /// A flow from its parts.
+    public init(isStanding: Bool, isOpenedBySource: Bool) {
+        self.isStanding = isStanding
+        self.isOpenedBySource = isOpenedBySource
+    }
+}
+
 /// Asks the kernel about sockets. Called on a queue thread, so an implementation never blocks on anything but the kernel.
 public protocol SocketOwnerResolving: ~Copyable {
     /// The owner of the local socket that sent or receives on `flow` (source is the local side); nil where the kernel
     /// knows none.
-    mutating func owner(of flow: FiveTuple) -> SocketOwner?
+    /// - Parameter uid: of UDP the uid of the socket that sent a datagram, where the kernel has said it with the datagram:
+    ///   another's socket is not the one.
+    mutating func owner(of flow: FiveTuple, uid: UInt32?) -> SocketOwner?
     /// The owner of the socket that takes connections or datagrams at a local address; nil where there is none.
     mutating func listener(at address: IPAddress, port: UInt16, transport: TransportProtocol) -> SocketOwner?
     /// The cgroup's path from the root of the v2 hierarchy; nil once the directory is gone.
     mutating func path(of cgroup: CgroupID) -> String?
-    /// Whether connection tracking knows a forwarded flow, and that it has not ended.
-    mutating func isTracked(_ flow: FiveTuple) -> Bool
+    /// What connection tracking knows of a flow that has not ended; nil where it knows none.
+    mutating func tracked(_ flow: FiveTuple) -> TrackedFlow?
     /// How many payload bytes of the local TCP socket on `flow` the peer has acknowledged (`tcpi_bytes_acked`); nil where
     /// the kernel knows no such socket.
     mutating func bytesAcknowledged(on flow: FiveTuple) -> UInt64?
+}
+
+extension SocketOwnerResolving where Self: ~Copyable {
+    /// The owner of the local socket on `flow`, whatever its uid.
+    public mutating func owner(of flow: FiveTuple) -> SocketOwner? { owner(of: flow, uid: nil) }
 }

@@ -25,6 +25,8 @@ public final class KeySetStore: Sendable {
         /// When a token's unknown kid may bring about the next fetch.
         var askableAt: UInt64 = 0
         var isFetching = false
+        /// The text of a fetched set.
+        var text: [UInt8]?
         var file: FileFacts?
         var error: String?
         var waiting: [CheckedContinuation<Void, Never>] = []
@@ -35,22 +37,39 @@ public final class KeySetStore: Sendable {
     private let isStopping = Atomic<Bool>(false)
     private let queue = DispatchQueue(label: "keys", attributes: .concurrent)
     private let report: @Sendable (Event) -> Void
+    private let kept: KeptKeySets?
+    /// One writer at a time.
+    private let writing = Mutex(())
 
-    /// A store without issuers. `report` is told what becomes of key sets, from any thread.
-    public init(report: @escaping @Sendable (Event) -> Void) {
+    /// A store without issuers.
+    /// - Parameters:
+    ///   - path: the file in which fetched sets outlive a run; nil for none.
+    ///   - report: is told what becomes of key sets, from any thread.
+    public init(path: String? = nil, report: @escaping @Sendable (Event) -> Void) {
         self.report = report
+        kept = path.map { KeptKeySets(path: $0) }
     }
 
-    /// Takes these issuers. Files are read before this returns; what is fetched is on its way. Sets that are there stay.
+    /// Takes these issuers. Files are read before this returns; what is fetched is on its way. Sets that are there stay, and so
+    /// do those that an earlier run fetched, as long as they may.
     public func configure(_ issuers: [TokenIssuer]) {
-        let left = entries.withLock { entries in
+        let known = kept?.read() ?? [:]
+        let now = Self.now()
+        let (left, events) = entries.withLock { entries in
             let wanted = Set(issuers)
             let left = entries.values.filter { !wanted.contains($0.issuer) }.flatMap(\.waiting)
             entries = entries.filter { wanted.contains($0.key) }
-            for issuer in issuers where entries[issuer] == nil { entries[issuer] = Entry(issuer: issuer) }
-            return left
+            var events: [Event] = []
+            for issuer in issuers where entries[issuer] == nil {
+                var entry = Entry(issuer: issuer)
+                if let event = entry.take(known, now: now) { events.append(event) }
+                entries[issuer] = entry
+            }
+            return (left, events)
         }
         for continuation in left { continuation.resume() }
+        for event in events { report(event) }
+        keep()
         for issuer in Set(issuers) where !issuer.keys.isFetched { readFile(issuer) }
         wakeup.signal()
     }
@@ -150,12 +169,30 @@ public final class KeySetStore: Sendable {
         wakeup.signal()
     }
 
+    /// Writes down the fetched sets that are in force.
+    private func keep() {
+        guard let kept else { return }
+        writing.withLock { _ in
+            var sets: [KeyAddress: KeptKeySets.KeptSet] = [:]
+            entries.withLock { entries in
+                for entry in entries.values {
+                    guard case .url(let address) = entry.issuer.keys, entry.set != nil, let text = entry.text else {
+                        continue
+                    }
+                    sets[address.place] = KeptKeySets.KeptSet(text: text, readAt: entry.readAt)
+                }
+            }
+            kept.write(sets)
+        }
+    }
+
     /// Puts what was read or fetched in force, or notes why it cannot be.
     @discardableResult
     private func settle(_ issuer: TokenIssuer, file: FileFacts?, _ read: () throws(SourceError) -> [UInt8]) -> Bool {
-        let outcome: Result<JSONWebKeySet, SourceError>
+        let outcome: Result<(JSONWebKeySet, [UInt8]), SourceError>
         do throws(SourceError) {
-            outcome = .success(try issuer.keySet(try read()))
+            let text = try read()
+            outcome = .success((try issuer.keySet(text), text))
         } catch {
             outcome = .failure(error)
         }
@@ -170,7 +207,9 @@ public final class KeySetStore: Sendable {
         }
         for continuation in waiting { continuation.resume() }
         if let event { report(event) }
-        if case .success = outcome { return true } else { return false }
+        guard case .success = outcome else { return false }
+        if issuer.keys.isFetched { keep() }
+        return true
     }
 
     private static func now() -> UInt64 {
@@ -181,20 +220,35 @@ public final class KeySetStore: Sendable {
 }
 
 extension KeySetStore.Entry {
+    /// Takes what an earlier run fetched, as long as it may count. It is fetched anew all the same. Returns what is worth a word
+    /// in the log.
+    fileprivate mutating func take(_ known: [KeyAddress: KeptKeySets.KeptSet], now: UInt64) -> KeySetStore.Event? {
+        guard case .url(let address) = issuer.keys, let old = known[address.place], old.readAt <= now,
+            now - old.readAt <= UInt64(address.keepSeconds) &* second, let set = try? issuer.keySet(old.text)
+        else { return nil }
+        self.set = set
+        text = old.text
+        readAt = old.readAt
+        return .loaded(source: issuer.keys.text, count: set.keys.count, leftOut: set.leftOut)
+    }
+
     /// Takes a new set, or an error. Returns what is worth a word in the log.
     fileprivate mutating func take(
-        _ outcome: Result<JSONWebKeySet, SourceError>, file: FileFacts?, now: UInt64
+        _ outcome: Result<(JSONWebKeySet, [UInt8]), SourceError>, file: FileFacts?, now: UInt64
     ) -> KeySetStore.Event? {
         isFetching = false
         askableAt = now &+ askInterval
         self.file = file
         switch outcome {
-        case .success(let set):
+        case .success(let (set, text)):
             let isNews = error != nil || self.set?.names != set.names
             self.set = set
             error = nil
             readAt = now
-            if case .url(let address) = issuer.keys { dueAt = now &+ UInt64(address.refreshSeconds) &* second }
+            if case .url(let address) = issuer.keys {
+                self.text = text
+                dueAt = now &+ UInt64(address.refreshSeconds) &* second
+            }
             return isNews ? .loaded(source: issuer.keys.text, count: set.keys.count, leftOut: set.leftOut) : nil
         case .failure(let failure):
             let isNews = error == nil

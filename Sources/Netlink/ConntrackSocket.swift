@@ -1,5 +1,6 @@
 import CNetfilter
 import Glibc
+public import Identity
 import Octets
 public import PacketHeaders
 
@@ -36,9 +37,10 @@ public struct ConntrackSocket: ~Copyable {
             || setMark(CTA_TUPLE_REPLY.rawValue, flow.reversed, mark, mask)
     }
 
-    /// Whether there is a connection that `flow` opened and that has not ended.
-    public mutating func isTracked(_ flow: FiveTuple) -> Bool {
-        isTracked(CTA_TUPLE_ORIG.rawValue, flow) || isTracked(CTA_TUPLE_REPLY.rawValue, flow.reversed)
+    /// What is known of a flow that has not ended, by its own addresses or as it looks after translation; nil where there is
+    /// none.
+    public mutating func tracked(_ flow: FiveTuple) -> TrackedFlow? {
+        ask(CTA_TUPLE_ORIG.rawValue, flow, about: flow) ?? ask(CTA_TUPLE_REPLY.rawValue, flow.reversed, about: flow)
     }
 
     /// Changes the mark of the connection with an original tuple, given as the attribute's payload. 0, or the errno.
@@ -56,23 +58,49 @@ public struct ConntrackSocket: ~Copyable {
         return number == 0
     }
 
-    private mutating func isTracked(_ direction: UInt32, _ flow: FiveTuple) -> Bool {
-        let message = begin(IPCTNL_MSG_CT_GET.rawValue, flags: 0, family: Self.family(of: flow))
-        appendTuple(direction, flow)
+    private mutating func ask(_ direction: UInt32, _ tuple: FiveTuple, about flow: FiveTuple) -> TrackedFlow? {
+        let message = begin(IPCTNL_MSG_CT_GET.rawValue, flags: 0, family: Self.family(of: tuple))
+        appendTuple(direction, tuple)
         request.end(message: message)
-        guard !request.isOverflowed, descriptor.send(request.start, request.count) == 0 else { return false }
+        guard !request.isOverflowed, descriptor.send(request.start, request.count) == 0 else { return nil }
         while true {
             let byteCount = descriptor.receive(answer, Self.answerByteCount, flags: Int32(MSG_DONTWAIT))
-            guard byteCount > 0, byteCount <= Self.answerByteCount else { return false }
+            guard byteCount > 0, byteCount <= Self.answerByteCount else { return nil }
             var messages = MessageReader(RawSpan(_unsafeStart: answer, byteCount: byteCount))
             guard let header = messages.next(), header.nlmsg_seq == sequence else { continue }
-            guard header.nlmsg_type != UInt16(NLMSG_ERROR) else { return false }
-            return Self.isLive(messages.body)
+            guard header.nlmsg_type != UInt16(NLMSG_ERROR) else { return nil }
+            return Self.tracked(messages.body, flow)
         }
     }
 
+    private static func tracked(_ body: RawSpan, _ flow: FiveTuple) -> TrackedFlow? {
+        guard isLive(body) else { return nil }
+        var isOpenedBySource = false
+        var attributes = AttributeReader(body, from: MemoryLayout<nfgenmsg>.size)
+        while let type = attributes.next() {
+            switch type {
+            case CTA_TUPLE_ORIG.rawValue:
+                isOpenedBySource = isOpenedBySource || Conntrack.flow(attributes.payload) == flow
+            case CTA_TUPLE_REPLY.rawValue:
+                isOpenedBySource = isOpenedBySource || Conntrack.flow(attributes.payload) == flow.reversed
+            default: break
+            }
+        }
+        return TrackedFlow(
+            isStanding: tcpState(body).map { standing.contains($0) } ?? false, isOpenedBySource: isOpenedBySource)
+    }
+
+    /// From the answer to the SYN to the last acknowledgment.
+    private static let standing =
+        UInt8(TCP_CONNTRACK_SYN_RECV.rawValue)...UInt8(TCP_CONNTRACK_LAST_ACK.rawValue)
+
     /// Whether a connection has not ended: of TCP by its state, which connection tracking follows.
     static func isLive(_ body: RawSpan) -> Bool {
+        tcpState(body).map { $0 < UInt8(TCP_CONNTRACK_TIME_WAIT.rawValue) } ?? true
+    }
+
+    /// Where a TCP connection stands (`enum tcp_conntrack`); nil for other transports.
+    private static func tcpState(_ body: RawSpan) -> UInt8? {
         var attributes = AttributeReader(body, from: MemoryLayout<nfgenmsg>.size)
         while let type = attributes.next() {
             guard type == CTA_PROTOINFO.rawValue else { continue }
@@ -81,14 +109,11 @@ public struct ConntrackSocket: ~Copyable {
                 guard type == CTA_PROTOINFO_TCP.rawValue else { continue }
                 var facts = AttributeReader(protocols.payload)
                 while let type = facts.next() {
-                    guard type == CTA_PROTOINFO_TCP_STATE.rawValue, let state = facts.value(as: UInt8.self) else {
-                        continue
-                    }
-                    return state < UInt8(TCP_CONNTRACK_TIME_WAIT.rawValue)
+                    if type == CTA_PROTOINFO_TCP_STATE.rawValue { return facts.value(as: UInt8.self) }
                 }
             }
         }
-        return true
+        return nil
     }
 
     private mutating func begin(_ type: UInt32, flags: Int32, family: UInt8) -> Int {

@@ -43,8 +43,8 @@ public struct SocketDiagnosis: ~Copyable, SocketOwnerResolving {
     /// The owner of the local socket on `flow` (source is the local side); nil where there is none, where the socket only
     /// waits out its time, or where a UDP datagram could come from sockets of different cgroups. A connection that is
     /// being accepted has its listener's owner. A TCP listener itself is never the answer: see `listener`.
-    public mutating func owner(of flow: FiveTuple) -> SocketOwner? {
-        guard flow.transport == .tcp else { return flow.transport == .udp ? sender(of: flow) : nil }
+    public mutating func owner(of flow: FiveTuple, uid: UInt32?) -> SocketOwner? {
+        guard flow.transport == .tcp else { return flow.transport == .udp ? sender(of: flow, uid: uid) : nil }
         guard let socket = lookUp(flow, extensions: 0) else { return nil }
         switch socket.state {
         case TCPState.timeWait, TCPState.listen: return nil
@@ -59,7 +59,7 @@ public struct SocketDiagnosis: ~Copyable, SocketOwnerResolving {
         let anywhere = address.family == .v4 ? IPAddress(v4: 0) : IPAddress(v6: 0, 0)
         let flow = FiveTuple(
             source: address, sourcePort: port, destination: anywhere, destinationPort: 0, transport: transport)
-        if transport == .udp { return sender(of: flow) }
+        if transport == .udp { return holder(of: flow) }
         guard let socket = lookUp(flow, extensions: 0), socket.state == TCPState.listen else { return nil }
         return socket.owner
     }
@@ -75,8 +75,8 @@ public struct SocketDiagnosis: ~Copyable, SocketOwnerResolving {
         return path
     }
 
-    /// Whether connection tracking knows a forwarded flow, and that it has not ended.
-    public mutating func isTracked(_ flow: FiveTuple) -> Bool { conntrack.isTracked(flow) }
+    /// What connection tracking knows of a flow that has not ended.
+    public mutating func tracked(_ flow: FiveTuple) -> TrackedFlow? { conntrack.tracked(flow) }
 
     /// How many payload bytes of the local TCP socket on `flow` its peer has acknowledged; nil where there is no such
     /// socket. Exact for a socket that connected; for one that was accepted it may be one too low, never too high.
@@ -141,9 +141,20 @@ public struct SocketDiagnosis: ~Copyable, SocketOwnerResolving {
     }
 
     /// The one owner of every UDP socket that could have sent on `flow`; nil where there is none, where there are several
-    /// that disagree, or where not every socket could be looked at.
-    private mutating func sender(of flow: FiveTuple) -> SocketOwner? {
-        var candidates = UDPCandidates(flow: flow)
+    /// that disagree, or where not every socket could be looked at. A socket sends from other addresses than its own when it is
+    /// told to (`IP_PKTINFO`).
+    private mutating func sender(of flow: FiveTuple, uid: UInt32?) -> SocketOwner? {
+        owner(among: UDPCandidates(flow: flow, uid: uid, atAddress: false))
+    }
+
+    /// The one owner of every UDP socket that takes what is sent to the source of `flow`.
+    private mutating func holder(of flow: FiveTuple) -> SocketOwner? {
+        owner(among: UDPCandidates(flow: flow, uid: nil, atAddress: true))
+    }
+
+    private mutating func owner(among candidates: UDPCandidates) -> SocketOwner? {
+        var candidates = candidates
+        let flow = candidates.flow
         let failuresBefore = failures
         if flow.source.family == .v4 {
             forEach(.udp, family: AF_INET, localPort: flow.sourcePort) { candidates.add($0) }

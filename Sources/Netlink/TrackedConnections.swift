@@ -21,7 +21,7 @@ extension Conntrack {
     }
 
     /// Reads the payload of a tuple attribute.
-    private static func flow(_ payload: RawSpan) -> FiveTuple? {
+    static func flow(_ payload: RawSpan) -> FiveTuple? {
         var source: IPAddress?
         var destination: IPAddress?
         var ports: (UInt16, UInt16)?

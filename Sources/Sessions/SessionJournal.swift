@@ -26,11 +26,10 @@ public struct SessionJournal: ~Copyable {
     /// Opens the journal and tells the registry, which must be empty, what it remembers. A file of an earlier boot is begun
     /// anew.
     public init(_ path: String, into registry: inout SessionRegistry) throws(SessionJournalError) {
-        let id = WholeFile.read("/proc/sys/kernel/random/boot_id") ?? []
         self.path = path
-        boot = String(decoding: id.prefix { $0 != 0x0A }, as: UTF8.self)
+        boot = WholeFile.bootID ?? ""
         descriptor = -1
-        guard !id.isEmpty else { throw Self.failure("/proc/sys/kernel/random/boot_id", "cannot be read") }
+        guard !boot.isEmpty else { throw Self.failure("/proc/sys/kernel/random/boot_id", "cannot be read") }
         if access(path, F_OK) == 0 {
             guard let bytes = WholeFile.read(path) else { throw Self.failure(path, "cannot be read") }
             try registry.replay(bytes, boot: boot, path: path)

@@ -4,6 +4,12 @@ internal import Glibc
 
 /// Reads and replaces whole files.
 public enum WholeFile {
+    /// The kernel's id of this boot; nil where it cannot be read.
+    public static let bootID: String? = {
+        let text = read("/proc/sys/kernel/random/boot_id") ?? []
+        return text.isEmpty ? nil : String(decoding: text.prefix { $0 != 0x0A }, as: UTF8.self)
+    }()
+
     /// What is left of an open file; nil, with errno, where it cannot be read. `limit` bytes and one more tell that it is longer.
     public static func read(_ descriptor: Int32, limit: Int = .max - 1) -> [UInt8]? {
         var bytes: [UInt8] = []

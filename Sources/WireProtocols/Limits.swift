@@ -27,6 +27,11 @@ public enum Limits {
     /// Decimal digits of a Content-Length: below 2^63.
     static let contentLengthDigits = 18
 
+    /// Compression pointers in one DNS name. Writers need one, two after a CNAME; chains of them are work for nothing.
+    static let dnsPointers = 16
+    /// Records behind the question of a DNS query: OPT, and a signature of the transaction.
+    static let dnsQueryRecords = 4
+
     /// Pieces of CRYPTO stream ahead of holes. Clients that cut their ClientHello on purpose make some 25 of them.
     static let cryptoRanges = 128
     /// Connections on one five-tuple, Retry and version negotiation counted. Each may keep a ClientHello.

@@ -4,7 +4,12 @@ import Control
 /// `sallyport flows`.
 struct FlowsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "flows", abstract: "Shows the flows of agents right now.")
+        commandName: "flows", abstract: "Shows the flows of agents right now.",
+        discussion: """
+            The state is undecided, allowed, refused, or requests: allowed so far, each request, question or connection in it \
+            being decided. Host and protocol are what the flow was last allowed for; why one is refused is in its record \
+            (sallyport decisions --denied).
+            """)
 
     @OptionGroup var daemon: DaemonOptions
     @OptionGroup var output: OutputOptions
@@ -12,40 +17,48 @@ struct FlowsCommand: ParsableCommand {
     @Option(help: "Only the flows of this agent.")
     var agent: String?
 
-    @Option(help: "How many flows at most.")
-    var limit = FlowQuery.usualLimit
+    @Option(help: "Only the flows for this customer.")
+    var customer: String?
 
-    func validate() throws {
-        guard (1...FlowQuery.largestLimit).contains(limit) else {
-            throw ValidationError("--limit: \(limit) is not from 1 to \(FlowQuery.largestLimit)")
-        }
-    }
+    @Option(help: "How many flows at most.")
+    var limit = ListLimit.usual
+
+    func validate() throws { try ListLimit.check(limit) }
 
     func run() throws {
-        let query = FlowQuery(limit: limit, agent: agent)
+        let query = FlowQuery(limit: limit, agent: agent, customer: customer)
         let report = try daemon.ask { client throws(ControlError) in try await client.flows(query) }
         if output.json { return try output.printJSON(report) }
-        var table = TextTable(["STATE", "AGENT", "SOURCE", "DESTINATION", "HOST", "PROTOCOL", "AGE", "DECISION"])
+        var table = TextTable(["STATE", "AGENT", "CUSTOMER", "SOURCE", "DESTINATION", "HOST", "PROTOCOL", "AGE"])
         for flow in report.flows {
             let style: Console.Style =
                 switch flow.state {
-                case "allowed": .green
+                case "allowed", "requests": .green
                 case "refused": .red
                 default: .yellow
                 }
             table.append([
-                .init(flow.state, style), .init(flow.agent ?? "-"), .init(Self.endpoint(flow.source, flow.sourcePort)),
-                .init(Self.endpoint(flow.address, flow.port)), .init(flow.host ?? "-"),
-                .init(flow.protocol ?? flow.transport), .init("\(flow.ageSeconds) s"), .init(flow.decision ?? "-"),
+                .init(flow.state, style), .init(flow.agent ?? "-"), .init(flow.customer ?? "-"),
+                .init(Self.endpoint(flow.source, flow.sourcePort)), .init(Self.endpoint(flow.address, flow.port)),
+                .init(flow.host ?? "-"), .init(flow.protocol ?? flow.transport), .init("\(flow.ageSeconds) s"),
             ])
         }
         table.lines.forEach { print($0) }
         if report.total > UInt64(report.flows.count) {
-            print("\(report.flows.count) of \(report.total) flows (--limit, --agent)")
+            print("\(report.flows.count) of \(report.total) flows (--limit, --agent, --customer)")
         }
     }
 
     private static func endpoint(_ address: String, _ port: UInt16) -> String {
         address.contains(":") ? "[\(address)]:\(port)" : "\(address):\(port)"
+    }
+}
+
+extension ListLimit {
+    /// Checks the option `--limit`.
+    static func check(_ limit: Int) throws {
+        guard (1...largest).contains(limit) else {
+            throw ValidationError("--limit: \(limit) is not from 1 to \(largest)")
+        }
     }
 }

@@ -2,6 +2,7 @@ import ArgumentParser
 import Configuration
 import DecisionLog
 import Enforcement
+import Flow
 import Identity
 import PacketHeaders
 import Policy
@@ -15,8 +16,10 @@ struct ReplayCommand: ParsableCommand {
         discussion: """
             Every flow of the capture (pcap, pcapng) is taken as one that the agent opened, and goes through the daemon's own \
             engine. One line a decision; with --json one object a line, with the fields of docs/journal.md. Each server of DNS \
-            in the capture counts as a configured resolver unless --resolver names others. Flows that the capture does not show \
-            from their beginning are refused (preexisting), as the daemon would. What the kernel's rules drop is not replayed.
+            in the capture counts as a configured resolver unless --resolver names others. Names lead where the answers in the \
+            capture and the configuration say; where it shows no answer at all, names and addresses are not compared. Flows that \
+            the capture does not show from their beginning are refused (preexisting), as the daemon would. What the kernel's \
+            rules drop is not replayed.
             Exit status 0 where everything was allowed, 1 where something was refused, 2 where policy or file cannot be used.
             """)
 
@@ -50,7 +53,10 @@ struct ReplayCommand: ParsableCommand {
         let labels = settings.agents.first { $0.id == agent }?.labels ?? [:]
         var replay = CaptureReplay(
             agent: agent, labels: labels, policy: loaded.engine, resolvers: try resolverAddresses(),
-            customer: customer.map { Customer(id: $0) })
+            customer: customer.map { Customer(id: $0) },
+            names: NameWatch(isOn: settings.dns.isWatched, fixed: settings.fixedNames),
+            bindingLimits: NameBindings.Limits(
+                floorSeconds: settings.dns.floorSeconds, graceSeconds: settings.dns.graceSeconds))
         var identifiers = DecisionIDSource(seed: 0)
         var progress = ProgressBar(total: capture.byteCount)
         var lines = OutputLines()
@@ -69,6 +75,9 @@ struct ReplayCommand: ParsableCommand {
         }
         progress.clear()
         lines.flush()
+        if settings.dns.isWatched, !replay.comparesNames {
+            Console.note("no resolver answers in \(file): names and addresses were not compared, as with dns: off")
+        }
         if let error = replay.fileError {
             throw CommandFailure.badInput(
                 "\(file): \(error) (give a pcap or pcapng file; what was read up to there is shown)")

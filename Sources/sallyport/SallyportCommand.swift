@@ -21,7 +21,8 @@ struct SallyportCommand: ParsableCommand {
         version: "sallyport " + SallyportVersion.current,
         subcommands: [
             RunCommand.self, SessionCommand.self, StatusCommand.self, DoctorCommand.self, AgentsCommand.self,
-            FlowsCommand.self, DecisionsCommand.self, ExplainCommand.self, RulesCommand.self, PolicyCommand.self,
+            FlowsCommand.self, NamesCommand.self, DecisionsCommand.self, ExplainCommand.self, RulesCommand.self,
+            PolicyCommand.self,
             InspectCommand.self, ReplayCommand.self,
         ])
 

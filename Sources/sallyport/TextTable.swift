@@ -1,4 +1,4 @@
-/// Columns of text, as wide as their widest cell. Cells are escaped text of single-width characters.
+/// Columns of text, as wide as their widest cell. What could move a terminal's cursor is spelled out.
 struct TextTable {
     /// One cell.
     struct Cell {
@@ -6,7 +6,7 @@ struct TextTable {
         var style = Console.Style.plain
 
         init(_ text: String, _ style: Console.Style = .plain) {
-            self.text = text
+            self.text = TerminalText.safe(text)
             self.style = style
         }
     }

@@ -47,11 +47,10 @@ extension Configuration {
     }
 }
 
-extension NameBindings.Limits {
-    init(_ settings: Configuration.NameSettings) {
-        self.init()
-        floorSeconds = settings.floorSeconds
-        graceSeconds = settings.graceSeconds
+extension Configuration {
+    /// How long names lead to addresses.
+    fileprivate var bindingLimits: NameBindings.Limits {
+        NameBindings.Limits(floorSeconds: dns.floorSeconds, graceSeconds: dns.graceSeconds)
     }
 }
 
@@ -73,6 +72,8 @@ final class Daemon: Sendable {
     let sessions: SessionKeeper
     let asked: AskedRecords
     private let names: BindingsKeeper
+    /// Which names lead where.
+    var bindings: NameBindings { names.bindings }
     private let standing: StandingFlows
     let startedAt = Clock.read()
     /// What is in force.
@@ -95,7 +96,7 @@ final class Daemon: Sendable {
             options: options, ringCount: configuration.queues.count + 1,
             processes: hierarchy.map { CgroupProcessFinder(root: $0.mountPoint) })
         let snapshots = SnapshotBox(DaemonSetup.snapshot(configuration, setup.agents, setup.engine))
-        let bindings = NameBindings(limits: NameBindings.Limits(configuration.dns))
+        let bindings = NameBindings(limits: configuration.bindingLimits)
         names = BindingsKeeper(bindings, directory: configuration.stateDirectory)
         workers = (0..<configuration.queues.count).map { index in
             QueueWorker(
@@ -160,18 +161,34 @@ final class Daemon: Sendable {
         if let failure { throw DaemonFailure(status: 1, lines: [failure]) }
     }
 
+    /// What there is to say of a reload, once it is in force.
+    private struct ReloadEvent {
+        let kind: EventKind
+        let message: String
+        var revision: String?
+    }
+
     /// Reads configuration and policy again. What is wrong leaves the last good one in force, and is logged.
     func reload() {
         notifier.notify(SystemdNotifier.reloading())
         defer { notifier.notify("READY=1") }
+        let events = reloadConfiguration() + reloadPolicy()
+        // Both at once: one may be written for the other.
+        refreshSnapshot()
+        for event in events {
+            log.event(
+                event.kind, message: event.message, fields: event.revision.map { ["POLICY_REVISION": $0] } ?? [:])
+        }
+    }
+
+    private func reloadConfiguration() -> [ReloadEvent] {
         do throws(DaemonFailure) {
             let (configuration, agents) = try DaemonSetup.readConfiguration(path)
             guard !configuration.needsRestart(after: current.configuration) else {
-                log.event(
-                    .configurationRejected,
-                    message: "\(path): queues, mark, limits, log and control change with a restart only "
-                        + "(systemctl restart sallyportd)", fields: [:])
-                return reloadPolicy()
+                throw .badInput([
+                    "\(path): queues, mark, limits, log and control change with a restart only "
+                        + "(systemctl restart sallyportd)"
+                ])
             }
             let rules = Self.rules(configuration)
             if rules.parameters != Self.rules(current.configuration).parameters {
@@ -186,15 +203,14 @@ final class Daemon: Sendable {
                 $0.agents = agents
             }
             sessions.reconfigure(configuration, agents)
-            names.bindings.adopt(NameBindings.Limits(configuration.dns))
-            log.event(.configurationLoaded, message: "\(path): \(agents.agents.count) agents", fields: [:])
+            names.bindings.adopt(configuration.bindingLimits)
+            return [ReloadEvent(kind: .configurationLoaded, message: "\(path): \(agents.agents.count) agents")]
         } catch {
-            for line in error.lines { log.event(.configurationRejected, message: line, fields: [:]) }
+            return error.lines.map { ReloadEvent(kind: .configurationRejected, message: $0) }
         }
-        reloadPolicy()
     }
 
-    private func reloadPolicy() {
+    private func reloadPolicy() -> [ReloadEvent] {
         let settings = current.configuration.policy
         do throws(DaemonFailure) {
             let engine = try DaemonSetup.readPolicy(settings)
@@ -203,19 +219,19 @@ final class Daemon: Sendable {
                 $0.policyLoadedAt = Clock.read().wall
                 $0.policyError = nil
             }
-            log.event(
-                .policyLoaded, message: "policy \(engine.revision) from \(settings.directory) is in force",
-                fields: ["POLICY_REVISION": engine.revision])
+            return [
+                ReloadEvent(
+                    kind: .policyLoaded, message: "policy \(engine.revision) from \(settings.directory) is in force",
+                    revision: engine.revision)
+            ]
         } catch {
             shared.value.withLock { $0.policyError = error.lines.joined(separator: "\n") }
             let revision = current.engine.revision
-            for line in error.lines {
-                log.event(
-                    .policyRejected, message: "\(line); policy \(revision) stays in force",
-                    fields: ["POLICY_REVISION": revision])
+            return error.lines.map {
+                ReloadEvent(
+                    kind: .policyRejected, message: "\($0); policy \(revision) stays in force", revision: revision)
             }
         }
-        refreshSnapshot()
     }
 
     /// Gives the queue threads what is in force now.

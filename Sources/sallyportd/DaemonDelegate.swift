@@ -2,6 +2,7 @@ import Configuration
 import Control
 import DecisionLog
 import Enforcement
+import Flow
 import Glibc
 import Identity
 import KernelRules
@@ -64,6 +65,9 @@ struct DaemonDelegate: ControlDelegate {
             report.flows.live += UInt64(counters.liveFlows)
             report.flows.allowed += counters.engine.allowed
             report.flows.refused += counters.engine.refused
+            for (reason, count) in counters.engine.refusedByReason {
+                report.flows.refusedByReason[reason.rawValue, default: 0] += count
+            }
             report.flows.evicted += counters.evictedFlows
             report.flows.uncut += counters.uncutFlows
         }
@@ -77,41 +81,60 @@ struct DaemonDelegate: ControlDelegate {
 
     func agents() async -> AgentsReport {
         let list = daemon.current.agents.agents
-        var reports = list.map { agent in
-            AgentReport(id: agent.id, labels: agent.labels, selectors: agent.selectors.map(\.description))
-        }
-        var counts: [String: UInt64] = [:]
-        for flow in await liveFlows() { counts[flow.agent, default: 0] += 1 }
-        for index in reports.indices { reports[index].liveFlows = counts[reports[index].id] ?? 0 }
-        return AgentsReport(agents: reports)
-    }
-
-    func flows(limit: Int, agent: String?) async -> FlowsReport {
-        let all = await liveFlows().filter { agent == nil || $0.agent == agent }
-        return FlowsReport(
-            total: UInt64(all.count),
-            flows: all.prefix(limit).map { flow in
-                var report = FlowReport(
-                    state: flow.phase, transport: flow.flow.transport.description, source: flow.flow.source.description,
-                    sourcePort: flow.flow.sourcePort, address: flow.flow.destination.description,
-                    port: flow.flow.destinationPort, ageSeconds: 0)
-                report.agent = flow.agent.isEmpty ? nil : flow.agent
+        let views = await views(of: FlowSelection(limit: 0))
+        return AgentsReport(
+            agents: list.map { agent in
+                var report = AgentReport(
+                    id: agent.id, labels: agent.labels, selectors: agent.selectors.map(\.description))
+                var decided = DecisionCount()
+                for view in views {
+                    report.liveFlows += UInt64(view.liveFlows[agent.id] ?? 0)
+                    decided += view.decisions[agent.id] ?? DecisionCount()
+                }
+                report.allowed = decided.allowed
+                report.refused = decided.refused
                 return report
             })
     }
 
-    /// The flows of every queue thread. A thread answers within its next turn; one that stands still is left out.
-    private func liveFlows() async -> [LiveFlow] {
-        for worker in daemon.workers { worker.requestFlows() }
-        var result: [LiveFlow] = []
-        for worker in daemon.workers {
-            for _ in 0..<100 {
-                if let flows = worker.takeFlows() {
-                    result += flows
-                    break
-                }
-                try? await Task.sleep(for: .milliseconds(10))
+    func flows(_ query: FlowQuery) async -> FlowsReport {
+        let views = await views(
+            of: FlowSelection(agent: query.agent, customer: query.customer, limit: query.limit))
+        let now = Clock.read().monotonic
+        return FlowsReport(
+            total: views.reduce(0) { $0 + UInt64($1.matching) },
+            flows: views.flatMap(\.flows).prefix(query.limit).map { FlowReport($0, now: now) })
+    }
+
+    func names(_ query: NameQuery) async -> NamesReport {
+        let configuration = daemon.current.configuration
+        guard configuration.watchesNames else { return NamesReport(isWatching: false, total: 0, names: []) }
+        let now = Clock.read().monotonic
+        var found = configuration.bindings.flatMap { binding in
+            binding.addresses.map {
+                NameReport(agent: nil, name: binding.host, address: $0.description, remainingSeconds: nil)
             }
+        }
+        found += daemon.bindings.all(of: query.agent, now: now).map {
+            NameReport(
+                agent: $0.agent, name: $0.name, address: $0.address.description,
+                remainingSeconds: ($0.expires - now) / 1_000_000_000)
+        }
+        if let pattern = query.match?.lowercased() {
+            found.removeAll { fnmatch(pattern, $0.name, 0) != 0 && fnmatch(pattern, $0.address, 0) != 0 }
+        }
+        found.sort { ($0.agent ?? "", $0.name, $0.address) < ($1.agent ?? "", $1.name, $1.address) }
+        return NamesReport(isWatching: true, total: UInt64(found.count), names: Array(found.prefix(query.limit)))
+    }
+
+    /// What every queue thread has and did. A thread answers within its next turn; one that stands still is left out.
+    private func views(of selection: FlowSelection) async -> [EngineView] {
+        let asked = daemon.workers.map { (worker: $0, request: ViewRequest(selection)) }
+        for (worker, request) in asked { worker.ask(request) }
+        var result: [EngineView] = []
+        for (worker, request) in asked {
+            for _ in 0..<100 where request.answer == nil { try? await Task.sleep(for: .milliseconds(10)) }
+            if let view = request.answer { result.append(view) } else { worker.withdraw(request) }
         }
         return result
     }
@@ -128,5 +151,21 @@ struct DaemonDelegate: ControlDelegate {
             report.truncated = number == worker.tcpQueue ? counters.engine.truncated : 0
             return report
         }
+    }
+}
+
+extension FlowReport {
+    /// What is known of a flow now.
+    fileprivate init(_ flow: LiveFlow, now: UInt64) {
+        let tuple = flow.flow
+        self.init(
+            state: flow.verdict.rawValue, isInbound: flow.isInbound, transport: tuple.transport.description,
+            source: tuple.source.description, sourcePort: tuple.sourcePort, address: tuple.destination.description,
+            port: tuple.destinationPort, ageSeconds: (max(now, flow.since) - flow.since) / 1_000_000_000)
+        agent = flow.agent.isEmpty ? nil : flow.agent
+        customer = flow.customer?.id
+        session = flow.customer?.session
+        host = flow.host
+        self.protocol = flow.protocol
     }
 }

@@ -50,11 +50,7 @@ struct DaemonSetup {
 
     /// Which names lead where by the configuration alone.
     private static func names(_ configuration: Configuration) -> NameWatch {
-        var fixed: [IPAddress: Set<String>] = [:]
-        for binding in configuration.bindings {
-            for address in binding.addresses { fixed[address, default: []].insert(binding.host) }
-        }
-        return NameWatch(isOn: configuration.watchesNames, fixed: fixed.mapValues { $0.sorted() })
+        NameWatch(isOn: configuration.watchesNames, fixed: configuration.fixedNames)
     }
 
     /// What the engine reads, with the interfaces of now.

@@ -7,6 +7,22 @@ import Netlink
 import Policy
 import Synchronization
 
+/// A question to a queue thread: what it has and did.
+final class ViewRequest: Sendable {
+    /// The flows that are wanted.
+    let selection: FlowSelection
+    private let view = Mutex<EngineView?>(nil)
+
+    init(_ selection: FlowSelection) {
+        self.selection = selection
+    }
+
+    /// The answer, once it is there.
+    var answer: EngineView? { view.withLock { $0 } }
+
+    func answer(_ view: EngineView) { self.view.withLock { $0 = view } }
+}
+
 /// One queue thread: it owns its netlink socket, its engine and its ring, and shares nothing but the snapshot.
 final class QueueWorker: Sendable {
     /// What others may know of a worker.
@@ -36,9 +52,9 @@ final class QueueWorker: Sendable {
     let mailbox = SessionMailbox()
     private let turns = Atomic<UInt64>(0)
     private let isStopping = Atomic<Bool>(false)
-    private let wantsFlows = Atomic<Bool>(false)
+    private let isAsked = Atomic<Bool>(false)
     private let shared = Mutex(Report())
-    private let flowList = Mutex<[LiveFlow]?>(nil)
+    private let requests = Mutex<[ViewRequest]>([])
     /// What an earlier run allowed, for this thread to take over; and what this one leaves.
     private let standing = Mutex<Takeover>(Takeover())
     /// Flows without a verdict that no thread knows, for this one to judge.
@@ -72,14 +88,15 @@ final class QueueWorker: Sendable {
     /// Whether the thread's sockets are open: nil until it has tried, an error where it could not.
     var startOutcome: NetlinkError?? { started.withLock { $0 } }
 
-    /// Asks the thread for its flows; `takeFlows` has them within its next turn.
-    func requestFlows() {
-        flowList.withLock { $0 = nil }
-        wantsFlows.store(true, ordering: .releasing)
+    /// Asks the thread what it has and did; the answer is there within its next turn.
+    func ask(_ request: ViewRequest) {
+        requests.withLock { $0.append(request) }
+        isAsked.store(true, ordering: .releasing)
+        mailbox.wake()
     }
 
-    /// The flows that were asked for, once they are there.
-    func takeFlows() -> [LiveFlow]? { flowList.withLock { $0 } }
+    /// Takes a request back that the thread has not come to.
+    func withdraw(_ request: ViewRequest) { requests.withLock { $0.removeAll { $0 === request } } }
 
     /// Gives the thread what an earlier run allowed. Before `run`.
     func takeOver(_ takeover: Takeover) { standing.withLock { $0 = takeover } }
@@ -131,7 +148,9 @@ final class QueueWorker: Sendable {
             policyRevision: snapshot.policy.revision)
         var limits = EnforcementLimits()
         limits.flowCount = max(configuration.limits.flows / configuration.queues.count, 1024)
-        limits.inspectionCount = min(limits.flowCount / 4, 16_384)
+        // An agent may have a quarter of the flows read at once: half of these are left to others.
+        limits.inspectionCount = min(limits.flowCount / 2, 65_536)
+        limits.heldCountPerAgent = Int(configuration.queues.length) / 8
         limits.helloByteCount = configuration.limits.helloBytes
         limits.heldNanoseconds = UInt64(configuration.limits.heldMilliseconds) * 1_000_000
         let engine = EnforcementEngine(
@@ -181,10 +200,12 @@ final class QueueWorker: Sendable {
                 nextReport = clock.monotonic + 250_000_000
                 publish(queues, effects, engine)
             }
-            if wantsFlows.exchange(false, ordering: .acquiring) {
-                var list: [LiveFlow] = []
-                engine.forEachFlow { list.append($0) }
-                flowList.withLock { $0 = list }
+            if isAsked.exchange(false, ordering: .acquiring) {
+                let asked = requests.withLock { requests in
+                    defer { requests = [] }
+                    return requests
+                }
+                for request in asked { request.answer(engine.view(of: request.selection)) }
             }
         }
         publish(queues, effects, engine)

@@ -53,11 +53,21 @@ final class RulesKeeper: Sendable {
 
     /// Takes the rules of another configuration.
     func replace(_ rules: RuleSet) throws(KernelRulesError) {
-        shared.withLock { $0.rules = rules }
-        // Nobody else's packets carry the mark that it looks for.
-        try guardTable.release()
-        let backend = try rules.apply()
-        shared.withLock { $0.state.note(isBackBy: backend) }
+        // First: the thread compares what it finds with these.
+        let old = shared.withLock { shared in
+            defer { shared.rules = rules }
+            return shared.rules
+        }
+        do throws(KernelRulesError) {
+            // Nobody else's packets carry the mark that it looks for.
+            try guardTable.release()
+            let backend = try rules.apply()
+            shared.withLock { $0.state.note(isBackBy: backend) }
+        } catch {
+            shared.withLock { $0.rules = old }
+            holdGuard()
+            throw error
+        }
         holdGuard()
     }
 

@@ -62,7 +62,7 @@ final class SessionKeeper: Sendable {
         self.mailboxes = mailboxes
         cgroups = try CgroupWatch()
         settings = Mutex(Settings(configuration, agents))
-        keys = KeySetStore { event in
+        keys = KeySetStore(path: configuration.stateDirectory + "/keys.jsonl") { event in
             switch event {
             case .loaded(let source, let count, let leftOut):
                 log.event(

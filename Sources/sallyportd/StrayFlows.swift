@@ -30,16 +30,16 @@ enum StrayFlows {
 
     /// The flows that the queue threads know; nil where one of them does not say: it ends, or stands still.
     private static func knownFlows(of workers: [QueueWorker]) -> Set<FiveTuple>? {
-        for worker in workers { worker.requestFlows() }
+        let asked = workers.map { (worker: $0, request: ViewRequest(FlowSelection(limit: .max))) }
+        for (worker, request) in asked { worker.ask(request) }
         var known: Set<FiveTuple> = []
-        for worker in workers {
-            var flows = worker.takeFlows()
-            for _ in 0..<5000 where flows == nil {
-                usleep(1000)
-                flows = worker.takeFlows()
+        for (worker, request) in asked {
+            for _ in 0..<5000 where request.answer == nil { usleep(1000) }
+            guard let view = request.answer else {
+                worker.withdraw(request)
+                return nil
             }
-            guard let flows else { return nil }
-            known.formUnion(flows.map(\.flow))
+            known.formUnion(view.flows.map(\.flow))
         }
         return known
     }

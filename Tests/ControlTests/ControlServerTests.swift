@@ -13,9 +13,14 @@ struct ControlServerTests {
             #expect(status == (await daemon.status()))
             let agents = try await client.agents()
             #expect(agents == (await daemon.agents()))
-            let flows = try await client.flows(FlowQuery(limit: 5, agent: "a b&c"))
+            let flows = try await client.flows(FlowQuery(limit: 5, agent: "a b&c", customer: "d=e"))
             #expect(flows.total == 5)
             #expect(flows.flows.first?.agent == "a b&c")
+            #expect(flows.flows.first?.customer == "d=e")
+            let names = try await client.names(NameQuery(limit: 6, agent: "a&b", match: "*.example.com"))
+            #expect(names.total == 6)
+            #expect(names.names.map(\.agent) == ["a&b"])
+            #expect(names.names.map(\.name) == ["*.example.com"])
         }
     }
 
@@ -35,7 +40,8 @@ struct ControlServerTests {
         arguments: [
             ("GET /nothing", 404), ("POST /v1/status", 405), ("GET /v1/status?x=1", 400),
             ("GET /v1/flows?limit=0", 400),
-            ("GET /v1/flows?limit=10001", 400), ("GET /v1/flows?limit=1&limit=2", 400),
+            ("GET /v1/flows?limit=10001", 400), ("GET /v1/names?limit=0", 400), ("GET /v1/names?host=x", 400),
+            ("GET /v1/flows?limit=1&limit=2", 400),
             ("GET /v1/decisions?follow=maybe", 400), ("GET /v1/decisions?verdict=perhaps", 400),
             ("GET /v1/flows?agent=%zz", 400),
         ])

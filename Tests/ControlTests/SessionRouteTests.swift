@@ -98,7 +98,7 @@ struct SessionRouteTests {
             let decided = try await send(path, "POST /v1/decide", #"{"url":"https://a/","data":{"k":[1]}}"#)
             #expect(decided.contains(#""policy_reason":"https://a/""#))
             #expect(decided.contains(#""rule":"{\"k\":[1]}""#))
-            for target in ["/v1/status", "/v1/agents", "/v1/flows", "/v1/decisions"] {
+            for target in ["/v1/status", "/v1/agents", "/v1/flows", "/v1/names", "/v1/decisions"] {
                 #expect(try await send(path, "GET \(target)").hasPrefix("HTTP/1.1 403 "))
             }
         }

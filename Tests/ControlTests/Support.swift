@@ -34,12 +34,19 @@ final class FakeDaemon: ControlDelegate {
         AgentsReport(agents: [AgentReport(id: "bot", labels: ["cost_center": "4"], selectors: ["uid 1001"])])
     }
 
-    func flows(limit: Int, agent: String?) async -> FlowsReport {
+    func flows(_ query: FlowQuery) async -> FlowsReport {
         var flow = FlowReport(
             state: "allowed", transport: "tcp", source: "198.18.0.2", sourcePort: 40_000, address: "198.18.0.1",
             port: 443, ageSeconds: 1)
-        flow.agent = agent
-        return FlowsReport(total: UInt64(limit), flows: [flow])
+        flow.agent = query.agent
+        flow.customer = query.customer
+        return FlowsReport(total: UInt64(query.limit), flows: [flow])
+    }
+
+    func names(_ query: NameQuery) async -> NamesReport {
+        NamesReport(
+            isWatching: true, total: UInt64(query.limit),
+            names: [NameReport(agent: query.agent, name: query.match ?? "", address: "", remainingSeconds: nil)])
     }
 }
 

@@ -64,9 +64,10 @@ struct TableResolver: SocketOwnerResolving {
     var owners: [FiveTuple: SocketOwner] = [:]
     var paths: [CgroupID: String] = [:]
     var listening: [UInt16: SocketOwner] = [:]
+    var tracked: [FiveTuple: TrackedFlow] = [:]
     var acknowledged: AcknowledgedBytes
 
-    mutating func owner(of flow: FiveTuple) -> SocketOwner? {
+    mutating func owner(of flow: FiveTuple, uid _: UInt32?) -> SocketOwner? {
         owners[flow] ?? owners[flow.withoutPorts]
     }
 
@@ -78,7 +79,7 @@ struct TableResolver: SocketOwnerResolving {
 
     mutating func bytesAcknowledged(on flow: FiveTuple) -> UInt64? { acknowledged.count }
 
-    mutating func isTracked(_: FiveTuple) -> Bool { acknowledged.count != nil }
+    mutating func tracked(_ flow: FiveTuple) -> TrackedFlow? { tracked[flow] }
 }
 
 /// How many payload bytes the server has acknowledged; shared with the test, which moves it on.
@@ -121,8 +122,7 @@ final class ClosurePolicy: PolicyEngine {
 }
 
 /// One engine with one agent `bot` (cgroup 7) at 198.18.0.2, a guest `box` behind 198.18.5.0/24, a guest `tap` behind
-/// interface 9, and a policy that
-/// allows `good.example` to begin and to be named.
+/// interface 9, and a policy that allows `good.example` to begin and to be named.
 struct Bench: ~Copyable {
     static let client = IPAddress(v4: 0xC612_0002)
     static let server = IPAddress(v4: 0xC612_0001)
@@ -181,17 +181,15 @@ struct Bench: ~Copyable {
 
     /// Gives the engine one packet and returns its verdict, nil while it is held.
     mutating func send(
-        _ bytes: [UInt8], hook: PacketHook = .output, queue: UInt16 = 100, outputInterface: UInt32 = 4,
-        isBatch: Bool = false,
-        isTruncated: Bool = false
+        _ bytes: [UInt8], hook: PacketHook = .output, queue: UInt16 = 100, inputInterface: UInt32 = 3,
+        outputInterface: UInt32 = 4, isBatch: Bool = false, isTruncated: Bool = false
     ) -> Verdict? {
         let reference = PacketReference(queue: queue, id: nextID)
         nextID += 1
         let facts = PacketFacts(
-            reference: reference, hook: hook, inputInterface: hook == .output ? 0 : 3, outputInterface: outputInterface,
-            uid: nil,
-            checksumNotReady: false,
-            isSegmentBatch: isBatch, isTruncated: isTruncated, segmentQueue: 200)
+            reference: reference, hook: hook, inputInterface: hook == .output ? 0 : inputInterface,
+            outputInterface: outputInterface, uid: nil, checksumNotReady: false, isSegmentBatch: isBatch,
+            isTruncated: isTruncated, segmentQueue: 200)
         engine.handle(facts, bytes.span.bytes, clock: clock, effects: &effects)
         return effects.verdicts.last { $0.0 == reference }?.1
     }

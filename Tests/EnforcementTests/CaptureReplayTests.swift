@@ -77,6 +77,34 @@ import Testing
         #expect(Self.outcomes(question, resolvers: []).map(\.decision.reason) == [.unknownProtocol])
     }
 
+    @Test("names lead where the answers in the file say; without an answer they are not compared")
+    func names() {
+        let question = Client.datagram(Messages.query("good.example"), to: 53)
+        func answer(_ address: [UInt8]) -> [UInt8] {
+            Client.datagram(
+                NamesTests.answer("good.example", [NamesTests.record(1, address)]), from: Bench.server, sourcePort: 53,
+                at: Bench.client, to: 40_000)
+        }
+        let flow = Self.connection(Messages.hello("good.example"), Messages.secondFlight)
+        for (packets, isWatched, expected) in [
+            ([question, answer([198, 18, 0, 1])] + flow, true, true),
+            ([question, answer([198, 18, 0, 99])] + flow, true, false),
+            ([question] + flow, true, nil), ([question, answer([198, 18, 0, 1])] + flow, false, nil),
+            // Nobody asked.
+            ([answer([198, 18, 0, 1]), question] + flow, true, false),
+        ] as [([[UInt8]], Bool, Bool?)] {
+            var replay = CaptureReplay(
+                agent: "bot", labels: [:], policy: ClosurePolicy(Bench.allowsGoodExample), resolvers: [Bench.server],
+                names: NameWatch(isOn: isWatched))
+            var matches: [Bool?] = []
+            replay.read(Self.file(packets).span.bytes) { outcome in
+                if outcome.input.stage == .hello { matches.append(outcome.input.addressMatchesHost) }
+            }
+            #expect(matches == [expected])
+            #expect(replay.comparesNames == (expected != nil))
+        }
+    }
+
     @Test("lets time run out at the end, and tells of flows that it did not see begin")
     func ends() {
         let hello = Messages.hello("good.example")

@@ -37,7 +37,9 @@ import Testing
         let hello = Messages.hello("good.example")
         _ = bench.send(client.say(hello))
         bench.acknowledged.count = UInt64(hello.count)
-        #expect(bench.send(client.say(Messages.secondFlight)) == .acceptCopy(.allowed, client.last))
+        #expect(bench.send(client.say(Messages.secondFlight)) == .acceptCopy(.undecided, client.last))
+        bench.acknowledged.count = UInt64(hello.count + Messages.secondFlight.count)
+        #expect(bench.send(client.say([23, 3, 3])) == .accept(.allowed))
     }
 
     @Test("a flow of a session carries its customer; one without is refused where policy wants one")
@@ -232,6 +234,23 @@ import Testing
         late.flow = FiveTuple(
             source: Bench.client, sourcePort: 50_001, destination: Bench.server, destinationPort: 443, transport: .tcp)
         #expect(bench.send(late.synchronize()) == .accept(.undecided), "a flow without a socket makes room")
+    }
+
+    @Test("whoever has the addresses and ports of a flow that has ended is not cut in its place")
+    func successor() throws {
+        for (inode, cgroup, isCut) in [(UInt32(1), UInt64(7), true), (0, 7, true), (0, 9, false), (2, 9, false)] {
+            var bench = try bench()
+            var client = Client()
+            settle(&bench, &client)
+            for key in bench.engine.resolver.owners.keys {
+                bench.engine.resolver.owners[key] = SocketOwner(
+                    cgroup: CgroupID(rawValue: cgroup), cookie: SocketCookie(rawValue: 9), uid: 0, inode: inode)
+            }
+            let count = bench.effects.outcomes.count
+            bench.apply(.ended(Self.session, .sessionClosed))
+            #expect(bench.effects.cuts == (isCut ? [client.flow] : []))
+            #expect(bench.effects.outcomes.count == count + (isCut ? 1 : 0))
+        }
     }
 
     @Test("a datagram of another socket is not taken for the sender whose flow was cut")

@@ -70,7 +70,83 @@ import WireProtocols
         }
     }
 
+    @Test("listen: makes an answer of what the other end began, and of nothing else")
+    func listening() throws {
+        let rule = ListenRule(
+            agent: "bot", port: 40_000, transport: .udp, sources: [try #require(IPPrefix("198.18.0.1"))])
+        let said = Client.datagram([1, 2, 3, 4], to: 7000)
+        let flow = try Packet(parsing: said.span.bytes).flow
+        var bench = try Bench(listen: [rule])
+        #expect(bench.send(said) == .accept(.refused), "the agent began")
+        bench = try Bench(listen: [rule])
+        bench.engine.resolver.tracked[flow.reversed] = TrackedFlow(isStanding: false, isOpenedBySource: false)
+        #expect(bench.send(said) == .accept(.refused), "the agent began, and is known for it")
+        bench = try Bench(listen: [rule])
+        bench.engine.resolver.tracked[flow.reversed] = TrackedFlow(isStanding: false, isOpenedBySource: true)
+        #expect(bench.send(said) == .accept(.undecided))
+        #expect(bench.send(said) == .accept(.undecided))
+        bench.engine.resolver.owners = [:]
+        #expect(bench.send(said) == .accept(.refused), "somebody else's socket by now")
+
+        bench = try Bench(listen: [rule])
+        bench.engine.resolver.tracked[flow.reversed] = TrackedFlow(isStanding: false, isOpenedBySource: true)
+        _ = bench.send(said)
+        try bench.adopt(revision: "2")
+        bench.reconsider()
+        #expect(bench.send(said) == .accept(.refused), "listed no more")
+    }
+
     // MARK: QUIC
+
+    @Test("a version of Google's QUIC without long headers is refused on a flow that is QUIC")
+    func googleVersions() throws {
+        for datagram in [
+            [0x09, 1, 2, 3, 4, 5, 6, 7, 8] + Array("Q043".utf8) + Self.short,
+            [0x01] + Array("Q039".utf8) + Self.short,
+        ] {
+            var bench = try Bench()
+            _ = bench.send(Client.datagram(Self.initial("good.example"), to: 443))
+            #expect(bench.send(Client.datagram(datagram, to: 443)) == .accept(.refused))
+            #expect(bench.effects.outcomes.last?.decision.reason == .quicVersion)
+        }
+    }
+
+    @Test("what looks like the rest of another agent's connection is its sender's: another socket, another interface")
+    func otherSenderOfRest() throws {
+        let other = Agent(id: "other", labels: [:], selectors: [.cgroup(path: "/other")])
+        var bench = try Bench(agents: [Bench.bot, other])
+        let hello = Client.datagram(Self.initial("good.example"), to: 443)
+        let rest = Client.datagram(Self.short, to: 443)
+        #expect(bench.send(hello) == .acceptCopy(.undecided, hello))
+        #expect(bench.send(rest) == .acceptCopy(.undecided, rest))
+        for key in bench.engine.resolver.owners.keys {
+            bench.engine.resolver.owners[key] = SocketOwner(
+                cgroup: CgroupID(rawValue: 8), cookie: SocketCookie(rawValue: 2), uid: 1002, inode: 2)
+        }
+        bench.engine.resolver.paths[CgroupID(rawValue: 8)] = "/other"
+        bench.clock.monotonic += 1_000_000
+        #expect(bench.send(rest) != .acceptCopy(.undecided, rest))
+        #expect(bench.engine.view(of: FlowSelection(limit: 9)).flows.map(\.agent) != ["bot"])
+
+        // Two guests, one of which writes the other's address.
+        var guests = try Bench()
+        let first = Client.datagram(Self.initial("good.example"), from: Bench.guest, to: 443)
+        let next = Client.datagram(Self.short, from: Bench.guest, to: 443)
+        #expect(guests.send(first, hook: .forward) == .acceptCopy(.undecided, first))
+        #expect(guests.send(next, hook: .forward) == .acceptCopy(.undecided, next))
+        #expect(guests.send(next, hook: .forward, inputInterface: 9) == .accept(.refused))
+        #expect(guests.effects.outcomes.last?.decision.reason == .noIdentity)
+    }
+
+    @Test("one agent and no customer: the kernel is not asked about each datagram of a connection")
+    func soleSender() throws {
+        var bench = try Bench(agents: [Bench.bot])
+        let hello = Client.datagram(Self.initial("good.example"), to: 443)
+        let rest = Client.datagram(Self.short, to: 443)
+        #expect(bench.send(hello) == .acceptCopy(.undecided, hello))
+        bench.engine.resolver.owners = [:]
+        #expect(bench.send(rest) == .acceptCopy(.undecided, rest))
+    }
 
     @Test(
         "decides QUIC by its name, and what follows passes with our copy", arguments: [QUICVersion.v1, .v2, .draft29])

@@ -19,8 +19,23 @@ import Testing
         let early = client.segment(Messages.secondFlight)
         #expect(bench.send(early) == .acceptCopy(.undecided, early), "the server has not acknowledged the hello")
         bench.acknowledged.count = UInt64(Messages.hello("good.example").count)
-        #expect(bench.send(client.say(Messages.secondFlight)) == .accept(.allowed))
+        #expect(bench.send(client.say(Messages.secondFlight)) == .acceptCopy(.undecided, client.last))
+        #expect(bench.send(client.say([23, 3, 3])) == .accept(.undecided), "nor what follows it")
+        bench.acknowledged.count = UInt64(Messages.hello("good.example").count + Messages.secondFlight.count)
         #expect(bench.send(client.say([23, 3, 3])) == .accept(.allowed))
+    }
+
+    @Test("what showed that the handshake goes on must not come again as a second ClientHello")
+    func shownAgain() throws {
+        var bench = try Bench()
+        var client = Client()
+        _ = bench.send(client.synchronize())
+        _ = bench.send(client.say(Messages.hello("good.example")))
+        bench.acknowledged.count = UInt64(Messages.hello("good.example").count)
+        let flight = client.segment([23, 3, 3, 0, 3, 1, 2, 3])
+        #expect(bench.send(flight) == .acceptCopy(.undecided, flight), "a server may never see it")
+        #expect(bench.send(client.say(Messages.hello("bad.example"))) == .accept(.refused))
+        #expect(bench.effects.outcomes.last?.decision.reason == .reassembly)
     }
 
     @Test("drops what waits ahead of a hole once the flow is settled: no packet stays in the queue for ever")
@@ -31,10 +46,12 @@ import Testing
         _ = bench.send(client.say(Messages.hello("good.example")))
         bench.acknowledged.count = UInt64(Messages.hello("good.example").count)
         #expect(bench.send(client.segment([23, 3, 3], at: 50)) == nil, "held")
-        let count = bench.verdicts.count
         let last = client.say(Messages.secondFlight)
-        #expect(bench.send(last) == .acceptCopy(.allowed, last))
-        #expect(bench.verdicts[count...] == [.acceptCopy(.allowed, last), .drop])
+        #expect(bench.send(last) == .acceptCopy(.undecided, last))
+        bench.acknowledged.count = UInt64(Messages.hello("good.example").count + Messages.secondFlight.count)
+        let count = bench.verdicts.count
+        #expect(bench.send(client.segment([23, 3, 3])) == .accept(.allowed))
+        #expect(bench.verdicts[count...] == [.accept(.allowed), .drop])
         #expect(bench.send(client.segment([23, 3, 3], at: 35)) == .accept(.allowed))
     }
 
@@ -267,7 +284,129 @@ import Testing
         #expect(bench.send(flight, hook: .forward) == .acceptCopy(.undecided, flight))
         server.acknowledgment = client.sequence
         #expect(bench.send(server.segment([]), hook: .forward) == .accept(.undecided))
-        #expect(bench.send(client.say(Messages.secondFlight), hook: .forward) == .accept(.allowed))
+        #expect(bench.send(client.say(Messages.secondFlight), hook: .forward) == .acceptCopy(.undecided, client.last))
+        server.acknowledgment = client.sequence
+        #expect(bench.send(server.segment([]), hook: .forward) == .accept(.undecided))
+        #expect(bench.send(client.say([23, 3, 3]), hook: .forward) == .accept(.allowed))
+    }
+
+    private static func guest(_ port: UInt16 = 7) -> Client {
+        Client(
+            flow: FiveTuple(
+                source: Bench.guest, sourcePort: port, destination: Bench.server, destinationPort: 443, transport: .tcp)
+        )
+    }
+
+    @Test("a guest's SYN within a connection that stands moves nothing: the server reads on where it stands")
+    func synchronizeWithin() throws {
+        var bench = try Bench()
+        var client = Self.guest()
+        _ = bench.send(client.synchronize(), hook: .forward)
+        bench.engine.resolver.tracked[client.flow] = TrackedFlow(isStanding: true, isOpenedBySource: true)
+        let allowed = Messages.hello("good.example") + Messages.secondFlight
+        var before = client
+        before.sequence = client.sequence.advanced(by: -allowed.count - 1)
+        #expect(bench.send(before.synchronize(), hook: .forward) == .accept(.undecided))
+        // Left of where the server stands: it drops this, and acknowledges what it has.
+        _ = bench.send(before.say(allowed), hook: .forward)
+        #expect(bench.effects.outcomes.allSatisfy { $0.input.stage == .connect })
+        #expect(bench.send(client.say(Messages.hello("bad.example")), hook: .forward) == .accept(.refused))
+        #expect(bench.effects.outcomes.last?.input.host == "bad.example")
+    }
+
+    @Test("a server that begins anew what it has forgotten has the agent begin anew")
+    func beginsAnew() throws {
+        var bench = try Bench()
+        var client = Self.guest()
+        _ = bench.send(client.synchronize(), hook: .forward)
+        var server = Client(flow: client.flow.reversed)
+        server.acknowledgment = client.sequence.advanced(by: 77)
+        #expect(bench.send(server.segment([], flags: [.syn, .ack]), hook: .forward) == .drop)
+        #expect(bench.effects.injected.count == 1, "a reset to the server")
+        #expect(bench.engine.flowCount == 0)
+    }
+
+    @Test("a connection that begins where an allowed one did is another one", arguments: [PacketHook.output, .forward])
+    func sameInitialSequence(_ hook: PacketHook) throws {
+        var bench = try Bench()
+        var client = hook == .output ? Client() : Self.guest()
+        let begun = client
+        _ = bench.send(client.synchronize(), hook: hook)
+        var server = Client(flow: client.flow.reversed)
+        for part in [Messages.hello("good.example"), Messages.secondFlight, [23, 3, 3]] {
+            _ = bench.send(client.say(part), hook: hook)
+            bench.acknowledged.count = UInt64(client.sequence.distance(from: begun.sequence) - 1)
+            server.acknowledgment = client.sequence
+            if hook == .forward { _ = bench.send(server.segment([]), hook: hook) }
+        }
+        #expect(bench.send(client.say([23, 3, 3]), hook: hook) == .accept(.allowed))
+        client = begun
+        #expect(bench.send(client.synchronize(), hook: hook) == .accept(.undecided))
+        bench.acknowledged.count = 0
+        #expect(bench.send(client.say(Messages.hello("bad.example")), hook: hook) == .accept(.refused))
+    }
+
+    @Test("what is held for a flow that another one replaces does not stay in the queue")
+    func replacedWhileHeld() throws {
+        var bench = try Bench()
+        var client = Client()
+        _ = bench.send(client.synchronize())
+        #expect(bench.send(client.say([22])) == nil)
+        client.sequence = client.sequence.advanced(by: 100_000)
+        let count = bench.verdicts.count
+        #expect(bench.send(client.synchronize()) == .accept(.undecided))
+        #expect(bench.verdicts[count...] == [.drop, .accept(.undecided)])
+    }
+
+    @Test("the packets of one agent that are held at once have a bound")
+    func heldPerAgent() throws {
+        var limits = EnforcementLimits()
+        limits.heldCountPerAgent = 3
+        var bench = try Bench(limits: limits)
+        var held = 0
+        for port in 0..<6 {
+            var client = Client()
+            client.flow = FiveTuple(
+                source: Bench.client, sourcePort: UInt16(40_000 + port), destination: Bench.server,
+                destinationPort: 443, transport: .tcp)
+            _ = bench.send(client.synchronize())
+            switch bench.send(client.say([22])) {
+            case nil: held += 1
+            case let verdict: #expect(verdict == .drop)
+            }
+        }
+        #expect(held == 3)
+        var guest = Self.guest()
+        _ = bench.send(guest.synchronize(), hook: .forward)
+        #expect(bench.send(guest.say([22]), hook: .forward) == nil, "another agent has its own")
+        bench.clock.monotonic += 6_000_000_000
+        bench.engine.expire(clock: bench.clock, effects: &bench.effects)
+        var late = Client()
+        late.flow = FiveTuple(
+            source: Bench.client, sourcePort: 50_000, destination: Bench.server, destinationPort: 443, transport: .tcp)
+        _ = bench.send(late.synchronize())
+        #expect(bench.send(late.say([22])) == nil)
+    }
+
+    @Test("a guest's segment that belongs to nothing is refused, with payload or without")
+    func strayOfGuest() throws {
+        var bench = try Bench()
+        #expect(bench.send(Self.guest().segment([], flags: .ack), hook: .forward) == .accept(.refused))
+        #expect(bench.effects.outcomes.last?.decision.reason == .preexisting)
+        var client = Self.guest(8)
+        _ = bench.send(client.synchronize(), hook: .forward)
+        #expect(bench.send(client.segment([], flags: .ack), hook: .forward) == .accept(.undecided))
+    }
+
+    @Test("an agent that answers a connection of its own opens none from outside")
+    func answersItself() throws {
+        let prefix = try #require(IPPrefix("198.18.0.1"))
+        let rule = ListenRule(agent: "box", port: 7, transport: .tcp, sources: [prefix])
+        var bench = try Bench(listen: [rule])
+        var client = Self.guest()
+        _ = bench.send(client.synchronize(), hook: .forward)
+        #expect(bench.send(client.segment([], flags: [.syn, .ack]), hook: .forward) == .accept(.refused))
+        #expect(bench.effects.outcomes.last?.isInbound == true)
     }
 
     @Test("answers an outsider only where listen: says so")

@@ -115,4 +115,19 @@ struct NameBindingsTests {
         #expect(bindings.ask("n1.test", agent: "a", now: 90 * Self.second) == 6)
         #expect(bindings.ask("n1.test", agent: "a", now: 200 * Self.second) == 1)
     }
+
+    @Test("an address has a bounded number of names: the one that ends first goes")
+    func crowdedAddress() {
+        let bindings = NameBindings()
+        let address = IPAddress(v4: 0xC612_0001)
+        for number in 0..<300 {
+            bindings.bind("n\(number).example", to: address, agent: "bot", timeToLive: 60 + UInt32(number), now: 0)
+        }
+        let names = bindings.names(of: address, agent: "bot", now: 1)
+        #expect(names.count == 256)
+        #expect(names.contains("n299.example") && !names.contains("n0.example"))
+        bindings.bind("other.example", to: IPAddress(v4: 0xC612_0002), agent: "bot", timeToLive: 60, now: 1)
+        #expect(bindings.all(of: "bot", now: 1).count == 257)
+        #expect(bindings.all(of: "nobody", now: 1).isEmpty)
+    }
 }

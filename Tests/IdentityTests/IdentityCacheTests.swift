@@ -9,10 +9,10 @@ import Testing
         var paths: [UInt64: String]
         var asked = 0
 
-        mutating func owner(of _: FiveTuple) -> SocketOwner? { nil }
+        mutating func owner(of _: FiveTuple, uid _: UInt32?) -> SocketOwner? { nil }
         mutating func listener(at _: IPAddress, port _: UInt16, transport _: TransportProtocol) -> SocketOwner? { nil }
         mutating func bytesAcknowledged(on _: FiveTuple) -> UInt64? { nil }
-        mutating func isTracked(_: FiveTuple) -> Bool { false }
+        mutating func tracked(_: FiveTuple) -> TrackedFlow? { nil }
         mutating func path(of cgroup: CgroupID) -> String? {
             asked += 1
             return paths[cgroup.rawValue]

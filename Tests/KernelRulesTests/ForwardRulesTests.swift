@@ -88,7 +88,7 @@ struct ForwardRulesTests {
 
     @Test(
         "what was decided of a flow that the host opened to a guest stays",
-        arguments: [[], ["oifname @confined_interfaces return"]])
+        arguments: [[], ["        oifname @confined_interfaces return"]])
     func openedByHost(removing: [String]) throws {
         try Self.with(.v4, removing: removing) { lab, hosts, agent in
             let port = try #require(UInt16(try agent.perform("u.bind(('0.0.0.0', 8053)) or '8053'")))
@@ -116,6 +116,24 @@ struct ForwardRulesTests {
             lab.accept(try lab.next(), RuleLab.refused)
             #expect(try agent.end() == (family == .v4 ? "EHOSTUNREACH" : "EACCES"))
             _ = server.localPort
+        }
+    }
+
+    @Test(
+        "what belongs to no flow is the daemon's to decide without payload too; a reset is dropped", arguments: families
+    )
+    func ofNothing(_ family: AddressFamily) throws {
+        try Self.with(family) { lab, _, agent in
+            var segment = Segment(from: Self.guest(family), to: lab.server, port: 443, flags: 16)
+            #expect(try agent.perform("raw('\(lab.server)', '\(segment.hex)')") == "ok")
+            let packet = try lab.next()
+            #expect(packet.flags == 16)
+            lab.drop(packet)
+            segment.flags = 4
+            let before = try lab.counter("invalid")
+            #expect(try agent.perform("raw('\(lab.server)', '\(segment.hex)')") == "ok")
+            #expect(try lab.counter("invalid") == before + 1)
+            #expect(try lab.isQuiet())
         }
     }
 

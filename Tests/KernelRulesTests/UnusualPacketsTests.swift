@@ -29,6 +29,9 @@ struct UnusualPacketsTests {
         Case(name: "MD5 signature", rule: "tcp option 19 exists", counter: "unusual") {
             $0.options = [19, 18] + [UInt8](repeating: 7, count: 16) + [1, 1]
         },
+        Case(name: "TCP authentication", rule: "tcp option 29 exists", counter: "unusual") {
+            $0.options = [29, 16, 0, 0] + [UInt8](repeating: 7, count: 12)
+        },
         Case(name: "SYN and FIN", rule: "ct state invalid counter name invalid drop", counter: "invalid") {
             $0.flags |= 1
         },

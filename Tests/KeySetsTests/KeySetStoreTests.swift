@@ -3,6 +3,7 @@ import JOSE
 import Synchronization
 import Testing
 import Tokens
+import WholeFile
 
 @testable import KeySets
 
@@ -99,5 +100,64 @@ struct KeySetStoreTests {
         store.configure([issuer])
         store.configure([])
         #expect(throws: TokenFailure.self) { try store.keys(of: issuer) }
+    }
+
+    // MARK: Sets that an earlier run fetched
+
+    private static let place = KeyAddress(url: "https://127.0.0.1:1/keys")
+
+    /// A store over a file in which an earlier run kept a set that is `age` seconds old.
+    private func store(age: UInt64, authorities: String? = nil) -> (store: KeySetStore, events: Events) {
+        let path = directory + "/keys.jsonl"
+        var now = timespec()
+        clock_gettime(CLOCK_BOOTTIME, &now)
+        var place = Self.place
+        place.authorities = authorities
+        let readAt = UInt64(now.tv_sec) - min(age, UInt64(now.tv_sec))
+        KeptKeySets(path: path).write([
+            place: .init(text: Array(#"{"keys":[\#(Self.first)]}"#.utf8), readAt: readAt * 1_000_000_000)
+        ])
+        let events = Events()
+        return (KeySetStore(path: path) { event in events.list.withLock { $0.append(event) } }, events)
+    }
+
+    @Test("a fetched set counts in the next run as long as it may, from the same place and on the same word")
+    func kept() throws {
+        var address = Self.place
+        address.keepSeconds = 3
+        let (young, events) = store(age: 0)
+        young.configure([issuer(.url(address))])
+        #expect(try young.keys(of: issuer(.url(address))).names == ["1"])
+        #expect(events.all == [.loaded(source: address.url, count: 1, leftOut: [])])
+
+        let old = store(age: 5).store
+        old.configure([issuer(.url(address))])
+        #expect(throws: TokenFailure.self) { try old.keys(of: issuer(.url(address))) }
+        let foreign = store(age: 0, authorities: "/other.pem").store
+        foreign.configure([issuer(.url(address))])
+        #expect(throws: TokenFailure.self) { try foreign.keys(of: issuer(.url(address))) }
+    }
+
+    @Test("what is kept is only for us, of this boot, and gone with its issuer")
+    func keptFile() throws {
+        let path = directory + "/keys.jsonl"
+        let (store, _) = store(age: 0)
+        var facts = stat()
+        #expect(stat(path, &facts) == 0 && facts.st_mode & 0o777 == 0o600)
+        let kept = KeptKeySets(path: path)
+        #expect(kept.read().keys.map(\.url) == [Self.place.url])
+        store.configure([])
+        #expect(kept.read() == [:])
+
+        _ = self.store(age: 0)
+        chmod(path, 0o644)
+        #expect(kept.read() == [:])
+        _ = self.store(age: 0)
+        let boot = try #require(WholeFile.bootID)
+        let text = String(decoding: try #require(WholeFile.readOwn(path)), as: UTF8.self)
+        close(WholeFile.replace(path, Array(text.replacing(boot, with: "another").utf8)))
+        #expect(kept.read() == [:])
+        close(WholeFile.replace(path, Array((text + "{\n[]\n\u{0}\n").utf8)))
+        #expect(kept.read().count == 1)
     }
 }

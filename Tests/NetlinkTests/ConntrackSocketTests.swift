@@ -1,4 +1,5 @@
 import Glibc
+import Identity
 import NetworkLab
 import PacketHeaders
 import Testing
@@ -37,8 +38,10 @@ struct ConntrackSocketTests {
             let client = try LabSocket(.tcp, family)
             _ = client.connect(address, 443)
             let flow = Self.flow(address, client.localPort, .tcp)
-            let isTracked = conntrack.isTracked(flow)
-            #expect(isTracked)
+            let tracked = conntrack.tracked(flow)
+            #expect(tracked == TrackedFlow(isStanding: true, isOpenedBySource: true))
+            let answer = conntrack.tracked(flow.reversed)
+            #expect(answer == TrackedFlow(isStanding: true, isOpenedBySource: false))
             let isSet = conntrack.setMark(of: flow, 0x0500_0000, mask: 0x0F00_0000)
             #expect(isSet)
             let isSetAgain = conntrack.setMark(of: flow, 0x0000_0001, mask: 0x0000_0001)
@@ -47,13 +50,13 @@ struct ConntrackSocketTests {
             #expect(table.contains("mark=\(0x0500_0001)"))
             let other = conntrack.setMark(of: Self.flow(address, 1, .tcp), 1, mask: 1)
             #expect(!other)
-            let isOtherTracked = conntrack.isTracked(Self.flow(address, 1, .tcp))
-            #expect(!isOtherTracked)
+            let otherTracked = conntrack.tracked(Self.flow(address, 1, .tcp))
+            #expect(otherTracked == nil)
             var diagnosis = try SocketDiagnosis.open(cgroups: CgroupHierarchy.find())
             let isDestroyed = diagnosis.destroy(flow)
             #expect(isDestroyed)
-            let isTrackedStill = conntrack.isTracked(flow)
-            #expect(!isTrackedStill)
+            let trackedStill = conntrack.tracked(flow)
+            #expect(trackedStill == nil)
             #expect(conntrack.failureCount == 0)
         }
     }

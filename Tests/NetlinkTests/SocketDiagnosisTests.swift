@@ -27,7 +27,7 @@ struct SocketDiagnosisTests {
         }
 
         var failures: UInt64 { value.failures }
-        func owner(of flow: FiveTuple) -> SocketOwner? { value.owner(of: flow) }
+        func owner(of flow: FiveTuple, uid: UInt32? = nil) -> SocketOwner? { value.owner(of: flow, uid: uid) }
         func path(of cgroup: CgroupID) -> String? { value.path(of: cgroup) }
         func bytesAcknowledged(on flow: FiveTuple) -> UInt64? { value.bytesAcknowledged(on: flow) }
         func destroy(_ flow: FiveTuple) -> Bool { value.destroy(flow) }
@@ -169,6 +169,37 @@ struct SocketDiagnosisTests {
             let line = try other.hear()
             #expect(line == "bound")
             #expect(diagnosis.owner(of: flow) == nil)
+            #expect(diagnosis.failures == 0)
+        }
+    }
+
+    @Test("a socket at another address may send from this one too: the port is nobody's, unless the sender's uid tells")
+    func sentFromElsewhere() throws {
+        let hierarchy = try CgroupHierarchy.find()
+        let cgroup = try LabCgroup("/netl-pktinfo-\(getpid())", mountPoint: hierarchy.mountPoint)
+        try NetworkNamespace.alone {
+            let diagnosis = try Self.open()
+            let own = try LabSocket(.udp, .v4)
+            try own.bind(Self.v4, 5353)
+            let flow = Self.flow(Self.v4, 5353, to: 53, .udp)
+            #expect(diagnosis.owner(of: flow) != nil)
+            let other = try LabProcess.python(
+                """
+                import os, socket
+                os.setuid(1234)
+                s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                s.bind(("127.0.0.9", 5353))
+                # Its address is chosen datagram by datagram (ip(7), IP_PKTINFO).
+                s.sendmsg([b"x"], [(socket.SOL_IP, 8, bytes(4) + bytes([127, 0, 0, 1]) + bytes(4))], 0,
+                          ("127.0.0.1", 5353))
+                print("sent")
+                input()
+                """, cgroup: cgroup.directory)
+            #expect(try other.hear() == "sent")
+            #expect(diagnosis.owner(of: flow) == nil)
+            #expect(diagnosis.owner(of: flow, uid: 0)?.cgroup == (try Self.ownCgroup(hierarchy).id))
+            #expect(diagnosis.owner(of: flow, uid: 1234)?.cgroup != (try Self.ownCgroup(hierarchy).id))
+            #expect(diagnosis.owner(of: flow, uid: 77) == nil)
             #expect(diagnosis.failures == 0)
         }
     }

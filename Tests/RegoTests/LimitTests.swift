@@ -72,6 +72,16 @@ import Testing
         #expect(failure { _ = try CompiledPolicy(modules: [("big.rego", module)]) } != nil)
     }
 
+    /// Each level is read several times to find out what it is, and so is each one in it.
+    @Test func refusesSourcesThatTakeTooLongToRead() {
+        let (opening, closing) = (String(repeating: "{x |(", count: 60), String(repeating: ")}", count: 60))
+        let keywords = "import future.keywords.not\nimport future.keywords.and\nimport future.keywords.or\n"
+        let module = "package test\n\(keywords)p if {\n\(opening)1\(closing)\n}"
+        let text = failure { _ = try CompiledPolicy(modules: [("deep.rego", module)]) }
+        #expect(text?.contains("rego_limit_error: more than") == true)
+        #expect(text?.contains("steps to parse it") == true)
+    }
+
     @Test func fitsAStackOf512KiB() {
         nonisolated(unsafe) var answers: [String] = []
         onStack(of: 512 << 10) {

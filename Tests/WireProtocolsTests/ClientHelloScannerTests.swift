@@ -108,6 +108,12 @@ import Testing
 
     static let changeCipherSpec: [UInt8] = [20, 3, 3, 0, 1, 1]
     static let nineRecords: [UInt8] = Array(repeating: changeCipherSpec, count: 9).flatMap { $0 }
+    /// A server that looks at the supported versions does not care about this one.
+    static let oddVersion: HelloBuilder = {
+        var builder = usual
+        builder.version = 0x0403
+        return builder
+    }()
     static let applicationData: [UInt8] = [23, 3, 3, 0, 5, 9, 9, 9, 9, 9]
     /// ChangeCipherSpec and an encrypted Finished, as in a resumed TLS 1.2 handshake, whose first byte is 1 by chance.
     static let resumed: [UInt8] = changeCipherSpec + [22, 3, 3, 0, 16] + [UInt8](repeating: 1, count: 16)
@@ -118,7 +124,10 @@ import Testing
             (applicationData, ClientHelloScanner.Progress.finished),
             (changeCipherSpec + applicationData, .finished),
             ([22, 3, 3, 0, 4, 16, 0, 0, 33], .finished),
-            (resumed, .finished),
+            (resumed, .needMore),
+            (resumed + applicationData, .finished),
+            (changeCipherSpec + [22, 3, 3, 0, 16, 1, 3] + [UInt8](repeating: 1, count: 14), .finished),
+            (oddVersion.records(), .hello(byteCount: oddVersion.records().count)),
             (changeCipherSpec, .needMore),
             ([22, 3, 3, 0, 4], .needMore),
             (usual.records(), .hello(byteCount: usual.records().count)),

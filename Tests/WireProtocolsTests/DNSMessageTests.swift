@@ -75,6 +75,45 @@ import Testing
         #expect(service.hints == [IPAddress("192.0.2.1")].compactMap { $0 })
     }
 
+    @Test("marks ech behind the answer section too", arguments: [64, 65])
+    func servicesBeside(type: Int) throws {
+        let ech: [UInt8] = [0, 1, 0, 0, 5, 0, 3, 1, 2, 3]
+        let (plain, broken): ([UInt8], [UInt8]) = ([0, 1, 0], [0, 1])
+        for (data, isHidden) in [(ech, true), (plain, false), (broken, true)] {
+            let record = Self.record([0xC0, 12], type, data)
+            for counts in [(1, 0), (0, 1)] {
+                let head = Self.header(flags: 0x8180, 1, 0, counts.0, counts.1) + Self.question("a.example")
+                #expect(try Self.parse(head + record).hidesNamesBeside == isHidden)
+            }
+        }
+        #expect(try !Self.parse(Self.response).hidesNamesBeside)
+    }
+
+    @Test("a chain of compression pointers, or records that no query needs, is work for nothing")
+    func work() throws {
+        // Pointers, each to the one before, in the data of a record; the next record's owner is the last of them.
+        func message(_ pointers: Int) -> [UInt8] {
+            var data: [UInt8] = [0]
+            let begin = Self.header().count + Self.question("a").count + 1 + 10
+            var target = begin
+            for _ in 0..<pointers {
+                let place = begin + data.count
+                data += [0xC0 | UInt8(target >> 8), UInt8(target & 255)]
+                target = place
+            }
+            return Self.header(flags: 0x8180, 1, 0, 0, 2) + Self.question("a") + Self.record([0], 16, data)
+                + Self.record([0xC0 | UInt8(target >> 8), UInt8(target & 255)], 1, [])
+        }
+        // The owner's own pointer counts as one.
+        #expect(try Self.parse(message(15)).isResponse)
+        #expect(throws: WireError.self) { try Self.parse(message(16)) }
+        let records = (0..<5).flatMap { _ in Self.record([0], 1, []) }
+        for (authority, additional) in [(5, 0), (0, 5), (3, 2)] {
+            let query = Self.header(1, 0, authority, additional) + Self.question("a") + records
+            #expect(throws: WireError.self) { try Self.parse(query) }
+        }
+    }
+
     @Test("every truncation of a message asks for more", arguments: [query, response])
     func truncations(message: [UInt8]) {
         for count in 0..<message.count {

@@ -80,6 +80,32 @@ import Testing
         #expect(try Self.names([first + second + [0x41, 1, 2, 3]]) == ["quic.example.com"])
     }
 
+    @Test("a second ClientHello, which answers a HelloRetryRequest, is judged too, and whole; a third message is none")
+    func secondHello() throws {
+        let second = HelloBuilder.usual("second.example.net").message
+        let end = Self.hello.count
+        func packet(_ content: [UInt8], at offset: Int, _ number: UInt32) -> [UInt8] {
+            var builder = QUICPacketBuilder()
+            builder.packetNumber = number
+            return builder.packet(QUICPacketBuilder.crypto(content, at: offset))
+        }
+        let first = QUICPacketBuilder().packet(Self.wholeFrame)
+        #expect(try Self.names([first, packet(second, at: end, 1)]) == ["quic.example.com", "second.example.net"])
+
+        var reader = QUICInitialReader()
+        var opener = QUICInitialOpener()
+        _ = try reader.read(first.span.bytes, opener: &opener)
+        #expect(!reader.isWaiting)
+        for (number, part) in [Array(second[60...]), Array(second[..<60])].enumerated() {
+            #expect(number == 0 || reader.isWaiting)
+            let offset = number == 0 ? end + 60 : end
+            _ = try reader.read(packet(part, at: offset, UInt32(number + 1)).span.bytes, opener: &opener)
+        }
+        #expect(!reader.isWaiting)
+        let third = packet(Self.hello, at: end + second.count, 3)
+        #expect(throws: WireError.self) { try reader.read(third.span.bytes, opener: &opener) }
+    }
+
     @Test("each connection on a five-tuple is judged")
     func connections() throws {
         var other = QUICPacketBuilder()

@@ -33,13 +33,26 @@ final class FakeDaemon: ControlDelegate {
         AgentsReport(agents: [AgentReport(id: "bot", labels: ["team": "growth"], selectors: ["uid 1001"])])
     }
 
-    func flows(limit: Int, agent: String?) async -> FlowsReport {
+    func flows(_ query: FlowQuery) async -> FlowsReport {
         var flow = FlowReport(
             state: "allowed", transport: "tcp", source: "198.18.0.2", sourcePort: 40_000, address: "fd00::1",
             port: 443, ageSeconds: 1)
-        flow.agent = agent ?? "bot"
+        flow.agent = query.agent ?? "bot"
+        flow.customer = query.customer
         flow.host = "api.example.com"
         return FlowsReport(total: 5, flows: [flow])
+    }
+
+    func names(_ query: NameQuery) async -> NamesReport {
+        guard query.match != "off" else { return NamesReport(isWatching: false, total: 0, names: []) }
+        return NamesReport(
+            isWatching: true, total: 3,
+            names: [
+                NameReport(agent: nil, name: "db.example.com", address: "198.18.0.9", remainingSeconds: nil),
+                NameReport(
+                    agent: query.agent ?? "bot", name: query.match ?? "api.example.com", address: "fd00::1",
+                    remainingSeconds: 61),
+            ])
     }
 }
 

@@ -13,7 +13,8 @@ struct SallyportCommandTests {
         #expect(version.status == 0)
         #expect(version.output == "sallyport \(SallyportVersion.current)\n")
         for command in [
-            "", "run", "status", "doctor", "flows", "agents", "decisions", "explain", "rules", "policy", "policy check",
+            "", "run", "status", "doctor", "flows", "names", "agents", "decisions", "explain", "rules", "policy",
+            "policy check",
             "policy test", "policy eval", "policy decide", "session", "session open", "session renew", "session list",
             "session close",
         ] {
@@ -27,7 +28,8 @@ struct SallyportCommandTests {
     @Test(
         "answers bad usage and bad input with 2 and one line",
         arguments: [
-            "nonsense", "status --nonsense", "flows --limit 0", "flows --limit x", "explain", "explain not-an-id",
+            "nonsense", "status --nonsense", "flows --limit 0", "flows --limit x", "names --limit 10001", "explain",
+            "explain not-an-id",
             "decisions --lines -1", "decisions --namespace a --directory b", "decisions --config /nonexistent",
             "session open", "session open --customer-token /nonexistent/t", "session open --customer-token /dev/null",
             "session open --customer-token /etc/hostname --ports 9-5", "session close",
@@ -44,7 +46,7 @@ struct SallyportCommandTests {
         #expect(result.complaint.split(separator: "\n").count == 1)
     }
 
-    @Test("answers with 1 and what to do where no daemon answers", arguments: ["status", "flows", "agents"])
+    @Test("answers with 1 and what to do where no daemon answers", arguments: ["status", "flows", "names", "agents"])
     func noDaemon(command: String) async throws {
         let result = try await Program.run(command + " --socket /nonexistent")
         #expect(result.status == 1)
@@ -114,14 +116,24 @@ struct SallyportCommandTests {
     @Test("shows flows and agents aligned, and says how many flows there are more")
     func tables() async throws {
         try await withDaemon { socket in
-            let flows = try await Program.run("flows --agent other --socket \(socket)")
+            let flows = try await Program.run("flows --agent other --customer acme --socket \(socket)")
             #expect(
                 flows.output == """
-                    STATE    AGENT  SOURCE            DESTINATION    HOST             PROTOCOL  AGE  DECISION
-                    allowed  other  198.18.0.2:40000  [fd00::1]:443  api.example.com  tcp       1 s  -
-                    1 of 5 flows (--limit, --agent)
+                    STATE    AGENT  CUSTOMER  SOURCE            DESTINATION    HOST             PROTOCOL  AGE
+                    allowed  other  acme      198.18.0.2:40000  [fd00::1]:443  api.example.com  tcp       1 s
+                    1 of 5 flows (--limit, --agent, --customer)
 
                     """)
+            let names = try await Program.run("names --socket \(socket)")
+            #expect(
+                names.output == """
+                    AGENT  NAME             ADDRESS     FOR ANOTHER
+                    (all)  db.example.com   198.18.0.9  -
+                    bot    api.example.com  fd00::1     61 s
+                    2 of 3 names (--limit, --agent, a pattern)
+
+                    """)
+            #expect(try await Program.run("names off --socket \(socket)").output.contains("not watched"))
             let agents = try await Program.run("agents --socket \(socket)")
             #expect(
                 agents.output == """
@@ -135,6 +147,9 @@ struct SallyportCommandTests {
 
     @Test("says nothing that could move a terminal's cursor")
     func safeErrors() async throws {
+        var table = TextTable(["CUSTOMER"])
+        table.append([.init("ac\u{1B}[2Jme")])
+        #expect(table.lines.last?.contains("\\u{1b}[2J") == true)
         let result = try await Program.run("status --socket $'/nonexistent\\x1b[2J'")
         #expect(!result.complaint.utf8.contains(0x1B))
     }

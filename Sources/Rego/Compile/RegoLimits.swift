@@ -19,6 +19,9 @@ public struct RegoLimits: Sendable, Hashable {
 
     /// Largest module.
     static let maximumSourceBytes = 16 << 20
+    /// How often the parser may take a token of a source of that many bytes: what looks ahead reads again, and what looks
+    /// ahead within it once more.
+    static func scans(_ byteCount: Int) -> Int { 200_000 + 32 * byteCount }
     /// Deepest nesting of a value that is read (JSON, YAML) or made.
     static let maximumValueDepth = 512
     /// Most parts of a type that the checker handles; larger ones are `any`.

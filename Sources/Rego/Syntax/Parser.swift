@@ -21,6 +21,9 @@ struct Parser {
     /// Parsed terms by offset, in ascending order: a term drops those inside it.
     private var cache: [(offset: Int, term: Term?, state: State)] = []
 
+    /// How often a token may still be taken. Beyond it the source seems to end, and is refused.
+    private var scansLeft: Int
+
     var depth = 0
     /// Deepest nesting of grammar rules: each level of source nesting takes about ten.
     static let maximumDepth = 1600
@@ -28,6 +31,7 @@ struct Parser {
     init(_ source: Source) {
         var keywords = Token.keywords
         for (name, token) in Token.keywordsOfVersion1 { keywords[name] = token }
+        scansLeft = RegoLimits.scans(source.bytes.count)
         state = State(scanner: Scanner(source, keywords: keywords))
         state.location.source = source
     }
@@ -45,6 +49,7 @@ struct Parser {
         var parser = Parser(source)
         let module = Module(source: source)
         parser.parseModule(into: module)
+        try parser.checkWork(source)
         if !parser.state.errors.isEmpty { throw RegoErrors(parser.state.errors) }
         return module
     }
@@ -63,12 +68,24 @@ struct Parser {
             guard let part = parser.parseQuery(requireSemicolon: true, end: .eof) else { break }
             body += part
         }
+        try parser.checkWork(source)
         if !parser.state.errors.isEmpty { throw RegoErrors(parser.state.errors) }
         if body.isEmpty {
             throw RegoErrors([RegoError(code: "rego_parse_error", message: "empty query", row: 1, column: 1)])
         }
         for (index, expression) in body.enumerated() { expression.index = index }
         return body
+    }
+
+    private func checkWork(_ source: Source) throws(RegoErrors) {
+        guard scansLeft < 0 else { return }
+        throw RegoErrors([
+            RegoError(
+                code: "rego_limit_error",
+                message: "more than \(RegoLimits.scans(source.bytes.count)) steps to parse it: brackets, braces and "
+                    + "parentheses are nested too deeply (give the inner ones a name of their own)",
+                file: source.name, row: 1, column: 1)
+        ])
     }
 
     // MARK: Tokens
@@ -83,6 +100,13 @@ struct Parser {
         if state.token != .whitespace {
             state.lastEnd = state.tokenEnd
             state.skippedNewline = false
+        }
+        scansLeft -= 1
+        guard scansLeft >= 0 else {
+            // Everything that looks ahead comes to its end.
+            scansLeft = -1
+            state.token = .eof
+            return
         }
         while true {
             let item = state.scanner.scan(continuation)

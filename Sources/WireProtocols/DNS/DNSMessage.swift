@@ -35,6 +35,8 @@ public struct DNSMessage: Hashable, Sendable {
     public let question: DNSQuestion?
     /// The records of the answer section.
     public let answers: [DNSRecord]
+    /// Whether a record behind the answer section carries keys of Encrypted ClientHello (RFC 9460 §4.1: servers may add them).
+    public let hidesNamesBeside: Bool
     /// The largest UDP answer that the sender takes, by its OPT record; nil without EDNS.
     public let maximumUDPByteCount: UInt16?
 
@@ -58,6 +60,9 @@ public struct DNSMessage: Hashable, Sendable {
         if !isResponse, opcode == .query || opcode.rawValue > 5, answerCount > 0 {
             throw reader.malformed("DNS query with answers")
         }
+        if !isResponse, opcode == .query, authorityCount + additionalCount > Limits.dnsQueryRecords {
+            throw reader.malformed("DNS query with many records behind its question")
+        }
         question =
             questionCount == 0
             ? nil
@@ -73,15 +78,17 @@ public struct DNSMessage: Hashable, Sendable {
             guard record.type != .opt else { throw reader.malformed("OPT outside the additional section") }
             if readsData { answers.append(record) }
         }
-        for _ in 0..<authorityCount { try Self.skipRecord(&reader) }
+        var hidesNames = false
+        for _ in 0..<authorityCount { try Self.skipRecord(&reader, &hidesNames) }
         var edns: (size: UInt16, ttl: UInt32)?
         for _ in 0..<additionalCount {
-            guard let found = try Self.readAdditional(&reader) else { continue }
+            guard let found = try Self.readAdditional(&reader, &hidesNames) else { continue }
             guard edns == nil else { throw reader.malformed("two OPT records") }
             edns = found
         }
         try reader.expectEnd("bytes behind a DNS message")
         self.answers = answers
+        hidesNamesBeside = isResponse && hidesNames
         responseCode = UInt16(edns.map { $0.ttl >> 24 } ?? 0) << 4 | flags & 15
         maximumUDPByteCount = edns?.size
     }
@@ -136,20 +143,33 @@ public struct DNSMessage: Hashable, Sendable {
         return DNSRecord(owner: owner, type: type, timeToLive: timeToLive, data: data)
     }
 
-    private static func skipRecord(_ reader: inout ByteReader) throws(WireError) {
+    private static func skipRecord(_ reader: inout ByteReader, _ hidesNames: inout Bool) throws(WireError) {
         _ = try DNSName(parsing: &reader)
-        try reader.skip(8)
-        try reader.skip(Int(try reader.readUInt16()))
+        let type = DNSType(rawValue: try reader.readUInt16())
+        try reader.skip(6)
+        var content = try reader.readSlice(Int(try reader.readUInt16()))
+        hidesNames = hidesNames || carriesKeys(type, &content)
+    }
+
+    /// Whether a record carries keys of Encrypted ClientHello; one that is no service binding may, to others.
+    private static func carriesKeys(_ type: DNSType, _ content: inout ByteReader) -> Bool {
+        guard type == .https || type == .svcb, !content.isAtEnd else { return false }
+        return (try? DNSServiceBinding(parsing: &content))?.hasEncryptedClientHello ?? true
     }
 
     /// Skips a record, or reads an OPT record (RFC 6891 §6.1.2): its size and its TTL field.
-    private static func readAdditional(_ reader: inout ByteReader) throws(WireError) -> (size: UInt16, ttl: UInt32)? {
+    private static func readAdditional(
+        _ reader: inout ByteReader, _ hidesNames: inout Bool
+    ) throws(WireError) -> (size: UInt16, ttl: UInt32)? {
         let owner = try DNSName(parsing: &reader)
         let type = DNSType(rawValue: try reader.readUInt16())
         let size = try reader.readUInt16()
         let ttl = try reader.readUInt32()
         var content = try reader.readSlice(Int(try reader.readUInt16()))
-        guard type == .opt else { return nil }
+        guard type == .opt else {
+            hidesNames = hidesNames || carriesKeys(type, &content)
+            return nil
+        }
         guard owner.isRoot else { throw reader.malformed("OPT record with a name") }
         do throws(WireError) {
             while !content.isAtEnd {

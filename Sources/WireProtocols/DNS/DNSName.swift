@@ -22,6 +22,7 @@ public struct DNSName: Hashable, Sendable, CustomStringConvertible {
         var segmentStart = reader.position
         var position = reader.position
         var hasJumped = false
+        var pointerCount = 0
         var byteCount = 1
         let bytes = reader.bytes
         while true {
@@ -43,6 +44,10 @@ public struct DNSName: Hashable, Sendable, CustomStringConvertible {
                 let target = (length & 0x3F) << 8 | Int(bytes.byte(at: position + 1))
                 guard target < segmentStart, target >= DNSMessage.headerByteCount else {
                     throw reader.malformed("compression pointer that does not point back")
+                }
+                pointerCount += 1
+                guard pointerCount <= Limits.dnsPointers else {
+                    throw reader.malformed("name of more compression pointers than any needs")
                 }
                 if !hasJumped { try reader.skip(position + 2 - reader.position) }
                 hasJumped = true

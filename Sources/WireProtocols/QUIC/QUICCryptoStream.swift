@@ -13,11 +13,15 @@ struct QUICCryptoStream: Sendable {
         return first.upperBound
     }
 
-    /// The first handshake message, from its type on; nil until it is whole.
-    var firstMessage: [UInt8]? {
-        guard prefixByteCount >= 4 else { return nil }
-        let byteCount = 4 + (Int(bytes[1]) << 16 | Int(bytes[2]) << 8 | Int(bytes[3]))
-        return prefixByteCount >= byteCount ? Array(bytes[..<byteCount]) : nil
+    /// Whether there is any byte from `offset` on.
+    func hasBytes(from offset: Int) -> Bool { ranges.last.map { $0.upperBound > offset } ?? false }
+
+    /// The handshake message that begins at `offset`, from its type on; nil until it is whole.
+    func message(at offset: Int) -> [UInt8]? {
+        guard prefixByteCount >= offset + 4 else { return nil }
+        let length = Int(bytes[offset + 1]) << 16 | Int(bytes[offset + 2]) << 8 | Int(bytes[offset + 3])
+        let end = offset + 4 + length
+        return prefixByteCount >= end ? Array(bytes[offset..<end]) : nil
     }
 
     /// Takes the content of a frame.

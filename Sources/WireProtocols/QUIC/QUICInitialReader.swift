@@ -33,8 +33,13 @@ public struct QUICInitialReader: Sendable {
         let id: QUICConnectionID
         let keys: QUICInitialKeys
         var crypto = QUICCryptoStream()
-        /// Whether its ClientHello was reported.
-        var isRead = false
+        /// How many ClientHellos were reported: a second one answers a HelloRetryRequest.
+        var helloCount = 0
+        /// Where the CRYPTO bytes begin that were not.
+        var readByteCount = 0
+
+        /// Whether a ClientHello is awaited, or has begun.
+        var isWaiting: Bool { helloCount == 0 || crypto.hasBytes(from: readByteCount) }
     }
 
     private var connections: [Connection] = []
@@ -47,7 +52,7 @@ public struct QUICInitialReader: Sendable {
     public var hasConnection: Bool { !connections.isEmpty }
 
     /// Whether a ClientHello has begun and is not whole yet.
-    public var isWaiting: Bool { connections.contains { !$0.isRead } }
+    public var isWaiting: Bool { connections.contains { $0.isWaiting } }
 
     /// Reads a datagram with a long header. Throws `.malformed` where a packet that opens breaks a rule: the flow is refused.
     /// Packets that do not parse are noise.
@@ -77,7 +82,7 @@ public struct QUICInitialReader: Sendable {
                     continue
                 }
                 reading.openedCount += 1
-                if let hello = takeHello(connection) { reading.hellos.append(hello) }
+                while let hello = try takeHello(connection) { reading.hellos.append(hello) }
             case .zeroRTT, .handshake, .retry: break
             case .versionNegotiation: break
             case .unknown: reading.unknownVersion = header.version
@@ -86,10 +91,15 @@ public struct QUICInitialReader: Sendable {
         return reading
     }
 
-    /// The ClientHello of a connection if it became whole.
-    private mutating func takeHello(_ index: Int) -> Hello? {
-        guard !connections[index].isRead, let message = connections[index].crypto.firstMessage else { return nil }
-        connections[index].isRead = true
+    /// The next ClientHello of a connection if it became whole. A client says nothing else in its Initial packets, and that
+    /// twice at most (RFC 9001 §4.1.3, RFC 8446 §4.1.4).
+    private mutating func takeHello(_ index: Int) throws(WireError) -> Hello? {
+        guard let message = connections[index].crypto.message(at: connections[index].readByteCount) else { return nil }
+        guard connections[index].helloCount < 2 else {
+            throw .malformed("a third handshake message in QUIC's Initial packets", offset: 0)
+        }
+        connections[index].helloCount += 1
+        connections[index].readByteCount += message.count
         return Hello(version: connections[index].version, message: message)
     }
 

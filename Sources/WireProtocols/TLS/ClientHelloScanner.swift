@@ -75,7 +75,14 @@ public struct ClientHelloScanner: Hashable, Sendable, BitwiseCopyable {
             let type = stream.byte(at: start)
             if handshakeByteCount == 0 { firstRecord = position }
             guard type == TLSContentType.handshake else {
-                guard isSecond, handshakeByteCount == 0 else { throw refusal(of: type, at: start) }
+                guard isSecond else { throw refusal(of: type, at: start) }
+                guard handshakeByteCount == 0 else {
+                    // Within a ClientHello nobody takes application data: what looked like one was a Finished.
+                    guard type == TLSContentType.applicationData, !skipsEarlyData else {
+                        throw refusal(of: type, at: start)
+                    }
+                    return .finished
+                }
                 guard let progress = try skipRecord(type, stream, start) else { continue }
                 return progress
             }
@@ -152,8 +159,9 @@ public struct ClientHelloScanner: Hashable, Sendable, BitwiseCopyable {
     /// and keeps the length once it is known. Looks no further than `end`, where the last record ends whose header was
     /// checked: what is judged must not depend on how much of the stream is there.
     ///
-    /// Behind a first ClientHello an encrypted TLS 1.2 Finished is a handshake record too, and its first byte may be 1 by
-    /// chance; together with a length below 2^16 and the version's high byte that is one in 2^24.
+    /// Behind a first ClientHello an encrypted TLS 1.2 Finished is a handshake record too, and looks like a ClientHello by
+    /// chance, once in some 20,000: what follows it tells. No server cares about the version that a second ClientHello claims,
+    /// and one of OpenSSL's takes up to 131,396 bytes.
     private mutating func judgePrefix(_ stream: RawSpan, before end: Int) throws(WireError) -> Prefix {
         var offset = Int(firstRecord)
         var count = 0
@@ -169,17 +177,17 @@ public struct ClientHelloScanner: Hashable, Sendable, BitwiseCopyable {
                     return .other
                 case 1 where byte != 0:
                     guard isSecond else { throw .malformed("ClientHello longer than allowed", offset: index) }
-                    return .other
-                case 2: messageLength = UInt32(byte) << 8
+                    guard byte <= 2 else { return .other }
+                    messageLength = UInt32(byte) << 16
+                case 2: messageLength |= UInt32(byte) << 8
                 case 3:
                     messageLength |= UInt32(byte)
                     guard messageLength >= Self.minimumBodyByteCount else {
                         guard isSecond else { throw .malformed("ClientHello shorter than possible", offset: index) }
                         return .other
                     }
-                case 4 where byte != 3:
-                    guard isSecond else { throw .malformed("ClientHello version", offset: index) }
-                    return .other
+                case 4 where byte != 3 && !isSecond:
+                    throw .malformed("ClientHello version", offset: index)
                 default: break
                 }
                 count += 1

@@ -228,9 +228,23 @@ def tools(t):
         gate.wait()
 
     gate, allowed = Gate(), t.target("http")
+    listed = lambda *words: json.loads(ask(*words, "--json").stdout)
     task = t.place.start(stay)
     try:
-        t.wait(lambda: f'{allowed.port}' in ask("flows", "--json").stdout, "the flow to be listed")
+        find = lambda: [flow for flow in listed("flows", "--agent", t.place.agent_id)["flows"]
+                        if flow["port"] == allowed.port and flow["address"] == allowed.address]
+        t.wait(lambda: find() and find()[0].get("host"), "the flow to be listed with its host")
+        flow = find()[0]
+        told = {name: flow.get(name) for name in ("state", "agent", "host", "protocol", "is_inbound")}
+        t.expect(told == {"state": "requests", "agent": t.place.agent_id, "host": allowed.name, "protocol": "http",
+                          "is_inbound": False}, f"flows: {flow}")
+        agent = next(each for each in listed("agents")["agents"] if each["id"] == t.place.agent_id)
+        t.expect(min(agent[name] for name in ("live_flows", "allowed", "refused")) > 0, f"agents: {agent}")
+        reasons = listed("status")["flows"]
+        t.expect(reasons["refused_by_reason"].get("policy", 0) > 0
+                 and sum(reasons["refused_by_reason"].values()) <= reasons["refused"], f"status: {reasons}")
+        names = listed("names", allowed.name)["names"]
+        t.expect(allowed.address in [each["address"] for each in names], f"names: {names}")
     finally:
         gate.open()
         task.result()

@@ -1,11 +1,13 @@
 """B7, B30 to B36: QUIC. The server is a recorder that sends datagrams back: what arrived is seen on the wire."""
 
 import os
+import random
 import socket
 import struct
 
 from lab import hello, quic, streams
 from lab.catalogue import attempt
+from lab.lab import other_local_actors
 from lab.rawtcp import PacketSocket, checksum, ip_packet, pseudo_header
 from lab.waiting import Deadline
 
@@ -13,15 +15,16 @@ UDP_SEGMENT = 103
 FORWARD_ONLY = "a program without raw sockets cannot send such packets"
 
 
-def send(t, target, *datagrams, options=(), expected=None, batch=None):
-    """Sends datagrams from one socket of the agent. Ends with an error, or with the last answers (`open`) once `expected`
-    of them, by default as many as were sent, came back."""
+def send(t, target, *datagrams, options=(), expected=None, batch=None, source=0, actor=None):
+    """Sends datagrams from one socket of the agent, or of `actor`, at any port or at `source`. Ends with an error, or with the
+    last answers (`open`) once `expected` of them, by default as many as were sent, came back."""
     wanted = len(datagrams) if expected is None else expected
 
     def run():
         received = []
         with socket.socket(socket.AF_INET6 if ":" in target.address else socket.AF_INET, socket.SOCK_DGRAM) as sender:
             try:
+                sender.bind(("", source))
                 sender.connect((target.address, target.port))
                 for level, option, value in options:
                     sender.setsockopt(level, option, value)
@@ -39,7 +42,7 @@ def send(t, target, *datagrams, options=(), expected=None, batch=None):
                 return streams.Ending("open" if len(received) >= wanted else "silence", b"".join(received))
             except OSError as error:
                 return streams.ending_of(error, b"".join(received))
-    return t.place.call(run)
+    return t.place.call(run, actor)
 
 
 def whole(name, **others):
@@ -164,6 +167,17 @@ def changed(t):
 def migration(t):
     target = t.target("udp")
     t.refused(target, send(t, target, quic.short_packet(os.urandom(8))), "unknown_protocol", "held_too_long")
+
+
+@attempt("B79", "what looks like the rest of another agent's connection, and comes from its port, is its sender's", hooks=("output",))
+def taken_port(t):
+    target, rest = t.target("udp"), quic.short_packet(os.urandom(16))
+    source = random.randrange(20_000, 30_000)  # no port that the kernel would choose
+    first, forbidden = whole(target.name), whole("other.refused.test")
+    t.passed(target, send(t, target, first, source=source), received=first)
+    # Refused in order: once the second one is, the first one has been judged.
+    ending = send(t, target, rest, forbidden, source=source, actor=other_local_actors(t.lab)["other-bot"])
+    t.refused(target, ending, "unknown_protocol", "policy", secret=rest, agent="other-bot")
 
 
 @attempt("B36", "QUIC is recognised on any port, and decided by policy")

@@ -1,10 +1,13 @@
-"""What the host itself sends from an address and port that an agent has used, while connection tracking still knows them."""
+"""The host's own flows beside those of agents: from an address and port that an agent has used, while connection tracking
+still knows them; and under an address that a guest writes although it is not the guest's."""
 
+import random
 import socket
 import struct
 
-from lab import hello, servers, streams, topology
+from lab import hello, rawtcp, servers, streams, topology
 from lab.catalogue import attempt
+from lab.namespaces import Gate
 from lab.resolvers import LOOPBACK, Asking, HostResolver
 from lab.streams import Stream
 
@@ -79,3 +82,60 @@ def reused(t):
     for permitted in (True, False):
         target = t.target("echo", permitted)
         both(f"TLS, {'allowed' if permitted else 'refused'}", over_tcp, target.address, target.port, [hello.client_hello(target.name)], not permitted)
+
+
+@attempt("host", "a guest that writes somebody else's address ends nobody's connection to the host", hooks=("forward",),
+         unprotected=False)
+def spoofed(t):
+    host, outsider = topology.AGENT_HOST[t.place.family], t.place.at(topology.SERVER)
+    port, source = random.randrange(20_000, 25_000), random.randrange(25_000, 30_000)
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        is_stream = kind == socket.SOCK_STREAM
+        t.title_of("TCP" if is_stream else "UDP")
+        ready, forged = Gate(), Gate()
+
+        def serve():
+            with socket.socket(family_of(host), kind) as service:
+                service.bind((host, port))
+                if is_stream:
+                    service.listen()
+                ready.open()
+                connection = service.accept()[0] if is_stream else service
+                for _ in range(2):
+                    payload, peer = connection.recvfrom(100)
+                    connection.send(payload) if is_stream else connection.sendto(payload, peer)
+
+        def talk():
+            with socket.socket(family_of(host), kind) as client:
+                client.settimeout(streams.PATIENCE)
+                client.bind((outsider, source))
+                client.connect((host, port))
+                answers = []
+                for word in (b"before", b"after"):
+                    client.send(word)
+                    answers.append(client.recv(100))
+                    if word == b"before":
+                        begun.open()
+                        forged.wait()
+                return answers
+
+        def forge():
+            if is_stream:
+                segment, protocol = rawtcp.tcp_segment(outsider, host, source, port, 7, 0, rawtcp.SYN), 6
+            else:
+                head = struct.pack("!HHHH", source, port, 8, 0)
+                segment, protocol = head[:6] + struct.pack("!H", rawtcp.checksum(
+                    rawtcp.pseudo_header(outsider, host, 17, 8) + head)), 17
+            rawtcp.PacketSocket().send(rawtcp.ip_packet(outsider, host, protocol, segment), host)
+
+        begun = Gate()
+        server = t.lab.agent.start(serve)
+        ready.wait()
+        client = t.lab.net.start(talk)
+        begun.wait()
+        t.lab.guest.call(forge)
+        # What follows it on the way comes after it.
+        t.say(t.target("echo", False), hello.client_hello("x.refused.test"))
+        forged.open()
+        t.expect(client.result() == [b"before", b"after"], "the connection did not go on")
+        server.result()
