@@ -225,13 +225,28 @@ private struct Peer: Sendable {
         let pidfd: EventLoopFuture<Int32> = options.unsafeGetSocketOption(
             level: .socket, name: NIOBSDSocket.Option(rawValue: SO_PEERPIDFD))
         return credentials.map { Optional($0) }.recover { _ in nil }
-            .and(pidfd.map { Optional($0) }.recover { _ in nil })
-            .map { credentials, pidfd in
+            .and(
+                pidfd.map { PeerHandle.pidfd($0) }.recover { error in
+                    // Older kernels have none. Otherwise the peer has ended, and its number may be another's by now.
+                    (error as? IOError)?.errnoCode == ENOPROTOOPT ? .unsupported : .gone
+                }
+            )
+            .map { credentials, handle in
+                if case .gone = handle { return Peer(credentials: nil, process: nil) }
+                var pidfd: Int32?
+                if case .pidfd(let descriptor) = handle { pidfd = descriptor }
                 let process =
                     pidfd.map { PeerProcess(kernelPidfd: $0) } ?? credentials.flatMap { PeerProcess(pid: $0.pid) }
                 return Peer(credentials: credentials, process: process)
             }
     }
+}
+
+/// What the kernel gives of a peer's process.
+private enum PeerHandle: Sendable {
+    case pidfd(Int32)
+    case unsupported
+    case gone
 }
 
 /// Writes one answer. Each write waits until the kernel has it; a peer that does not take it in time is cut off.

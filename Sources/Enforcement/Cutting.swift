@@ -137,11 +137,12 @@ extension EnforcementEngine where Resolver: ~Copyable {
     }
 
     /// Whether the connection that has a flow's addresses and ports is still the flow. Of a local TCP flow its socket says so;
-    /// an orphan has no inode any more, and has its cgroup still.
+    /// an orphan has no inode any more, and has its cgroup still. Where no socket is found it may be hidden (one that was bound
+    /// to a device is): then the flow is cut all the same.
     private mutating func isItsOwn(_ slot: FlowSlot) -> Bool {
         let (state, tuple) = (flows[slot], flows.key(of: slot))
         guard !state.isForwarded, tuple.transport == .tcp else { return true }
-        guard let owner = resolver.owner(of: state.isInbound ? tuple.reversed : tuple) else { return false }
+        guard let owner = resolver.owner(of: state.isInbound ? tuple.reversed : tuple) else { return true }
         return owner.inode == state.inode || owner.inode == 0 && owner.cgroup?.rawValue == state.cgroup
             || state.inode == 0
     }

@@ -20,6 +20,16 @@ enum FlowPhase: UInt8, BitwiseCopyable {
     case refused
 }
 
+/// What the server of a forwarded flow said first.
+enum ServerWord: UInt8, BitwiseCopyable {
+    /// Nothing yet.
+    case none
+    /// A ServerHello that goes on with the handshake.
+    case hello
+    /// Anything else, a HelloRetryRequest too.
+    case other
+}
+
 /// What the flow table keeps for one flow: plain bits, so that an entry costs no allocation.
 struct FlowState: BitwiseCopyable {
     /// Where the flow stands.
@@ -32,6 +42,8 @@ struct FlowState: BitwiseCopyable {
     var isToResolver = false
     /// Whether it is UDP, so that its inspection is one of datagrams.
     var isDatagram = false
+    /// What the server said first, of a forwarded TCP flow.
+    var serverWord = ServerWord.none
     /// Whether an earlier run of the daemon allowed it, and it is not known any more for what.
     var isUnexplained = false
     /// The position of the agent in the snapshot's table.

@@ -179,14 +179,12 @@ extension EnforcementEngine where Resolver: ~Copyable {
     ) -> Refusal? {
         let isTold = inspection.isAllowed
         if !isTold, let refusal = allowLayer(slot, &inspection, arrival, effects: &effects) { return refusal }
-        // What showed that nothing more is to be read must not come again as something else. Of TLS the first bytes of a record.
-        let isShown = isTold && inspection.inspector.layers.last == .tls
-        let shownEnd = inspection.stream.start + inspection.readByteCount + Self.shownByteCount
-        if let refusal = settle(
-            upTo: isShown ? min(shownEnd, inspection.stream.end) : inspection.stream.end, &inspection)
-        {
-            return refusal
-        }
+        // What showed the protocol must not come again as another. A second ClientHello can follow where the server asked for one:
+        // then the first bytes of what shows that none does must not come again either.
+        let (start, end) = (inspection.stream.start + inspection.readByteCount, inspection.stream.end)
+        let isTLS = isTold && inspection.inspector.layers.last == .tls
+        let shownEnd = !isTLS ? end : mayRepeatHello(slot) ? min(start + Self.recordHeadByteCount, end) : start
+        if shownEnd > start, let refusal = settle(upTo: shownEnd, &inspection) { return refusal }
         inspection.stream.pass(upTo: inspection.stream.end)
         flows[slot].phase = .judged
         inspection.isFinished = true
@@ -194,7 +192,13 @@ extension EnforcementEngine where Resolver: ~Copyable {
     }
 
     /// A TLS record's header and the first byte in it.
-    private static var shownByteCount: Int { 6 }
+    private static var recordHeadByteCount: Int { 6 }
+
+    /// Whether the server may have asked for a second ClientHello. A guest makes its segments itself, and may make one that the
+    /// server drops; of a forwarded flow the server's word was seen.
+    private func mayRepeatHello(_ slot: FlowSlot) -> Bool {
+        flows[slot].isForwarded && flows[slot].serverWord != .hello
+    }
 
     /// Asks policy about a protocol that has named nothing so far. Returns why the flow is refused, or nil.
     private mutating func allowLayer<Effects: EnforcementEffects & ~Copyable>(

@@ -3,6 +3,7 @@ import Identity
 import Octets
 import PacketHeaders
 import Policy
+import WireProtocols
 
 extension EnforcementEngine where Resolver: ~Copyable {
     /// One TCP segment of a confined flow, in either direction.
@@ -205,6 +206,10 @@ extension EnforcementEngine where Resolver: ~Copyable {
             {
                 flows[slot].acknowledged = header.acknowledgment
             }
+        }
+        if flows[slot].serverWord == .none, !arrival.packet.payload.isEmpty {
+            let isHello = ServerHelloHead.goesOn(bytes.extracting(arrival.packet.payload))
+            flows[slot].serverWord = isHello ? .hello : .other
         }
         if flows[slot].isToResolver, !arrival.packet.payload.isEmpty, flows[slot].phase != .refused,
             let refusal = readAnswers(slot, arrival, header, bytes.extracting(arrival.packet.payload))

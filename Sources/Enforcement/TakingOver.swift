@@ -38,7 +38,11 @@ extension EnforcementEngine where Resolver: ~Copyable {
         guard flows.find(flow) == nil else { return }
         var state = FlowState()
         state.phase = .allowed
-        guard let identity = identify(connection, &state) else { return }
+        guard let identity = identify(connection, &state) else {
+            // Nobody's socket is found: the flow is over, or its socket is hidden. It may not go on where nobody could end it.
+            effects.cut(flow, isForwarded: false)
+            return
+        }
         guard let agent = identity.identification.agent else {
             refuseTakeover(connection, state, .preexisting, describe(identity), clock: clock, effects: &effects)
             return

@@ -174,7 +174,7 @@ private struct AgentNames: Sendable {
     }
 
     /// Names that lead to one address, for one agent.
-    private static let namesPerAddress = 256
+    private static let namesPerAddress = 512
 
     mutating func names(of address: IPAddress, now: UInt64, until: UInt64) -> [String] {
         guard let index = places.index(forKey: address) else { return [] }

@@ -73,9 +73,10 @@ public struct SessionIndex: ~Copyable {
     }
 
     /// The session whose bound cgroup is nearest above a cgroup; `.none` where none is.
-    public func cgroupSession(of id: CgroupID, path: String) -> SessionNumber {
+    /// - Parameter id: nil where the directory is gone: then what was bound at its path counts.
+    public func cgroupSession(of id: CgroupID?, path: String) -> SessionNumber {
         guard !cgroups.isEmpty else { return .none }
-        if let session = cgroups[id] { return session }
+        if let session = id.map({ cgroups[$0] }) ?? cgroupPaths[path] { return session }
         // A directory of the same name that was made later is another one; what lies below the bound one counts.
         var end = path.utf8.lastIndex(of: UInt8(ascii: "/"))
         while let slash = end, slash != path.startIndex {

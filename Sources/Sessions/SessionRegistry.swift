@@ -100,6 +100,10 @@ public struct SessionRegistry: ~Copyable {
     ) throws(SessionError) -> SessionOutcome {
         var session = try session(id, for: caller)
         let bound = SessionBinding.socket(socket)
+        // Sockets count where the session was opened: from within its own cgroup those outside are not the caller's to give.
+        guard try scope(of: caller, agent: session.agent) == session.within || caller == .operator else {
+            throw .forbidden("the caller is in the session's own cgroup, whose sockets are the session's as they are")
+        }
         guard index.socketSession(of: socket, session.scope) != session.number else { return (session, []) }
         guard session.bindings.count < limits.bindings else {
             throw .tooMany("the session has \(limits.bindings) bindings already (open another one)")
@@ -120,6 +124,10 @@ public struct SessionRegistry: ~Copyable {
             throw .forbidden("the token is another customer's (open a session of its own for it)")
         }
         try uses.admit(token.digest, for: session.agent)
+        // The token that it has: nothing becomes of it, however often that is said.
+        if session.tokens[token.digest] == token.end, session.customer.expires == customer.expires {
+            return (session, [])
+        }
         // A token that ends earlier than the one before shortens the session: the last word counts.
         session.customer = customer
         session.deadline = Self.deadline(token.end, now)
@@ -232,8 +240,14 @@ public struct SessionRegistry: ~Copyable {
         case .operator: return .none
         case .agent(let own, let cgroup, let path):
             guard own == agent else { throw .forbidden("the caller is agent \(own) and opens no session of another") }
-            return cgroup.map { index.cgroupSession(of: $0, path: path) } ?? .none
+            return index.cgroupSession(of: cgroup, path: path)
         }
+    }
+
+    /// Whether a caller is in a cgroup that is bound to a session.
+    public func isWithinSession(_ caller: SessionCaller) -> Bool {
+        guard case .agent(_, let cgroup, let path) = caller else { return false }
+        return index.cgroupSession(of: cgroup, path: path) != .none
     }
 
     private func mayManage(_ session: OpenSession, _ caller: SessionCaller) -> Bool {
@@ -241,7 +255,7 @@ public struct SessionRegistry: ~Copyable {
         case .operator: return true
         case .agent(let agent, let cgroup, let path):
             guard agent == session.agent else { return false }
-            let within = cgroup.map { index.cgroupSession(of: $0, path: path) } ?? .none
+            let within = index.cgroupSession(of: cgroup, path: path)
             return within == session.within || within == session.number
         }
     }
@@ -251,8 +265,12 @@ public struct SessionRegistry: ~Copyable {
         _ binding: RequestedBinding, for session: OpenSession, caller: SessionCaller, in table: AgentTable
     ) throws(SessionError) -> SessionBinding {
         switch binding {
-        case .cgroup(let path, let id):
-            try checkPath(path, session.agent, caller, table)
+        case .cgroup(let path, let id), .enclosed(let path, let id):
+            if case .enclosed = binding {
+                try checkPath(path, session.agent, .operator, table)
+            } else {
+                try checkPath(path, session.agent, caller, table)
+            }
             let other = index.cgroupSession(ofExactly: id)
             guard other == .none || other == session.number || sessions[other] == nil else {
                 throw .conflict("the cgroup is bound to another session (close that one first)")

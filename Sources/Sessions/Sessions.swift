@@ -39,12 +39,22 @@ public enum SessionCaller: Hashable, Sendable {
 public enum RequestedBinding: Hashable, Sendable {
     /// A cgroup by its path from the root of the v2 hierarchy, and its id.
     case cgroup(path: String, CgroupID)
+    /// A cgroup that was made for a process of the caller's, which is in it by now.
+    case enclosed(path: String, CgroupID)
     /// A socket by its cookie.
     case socket(SocketCookie)
     /// Local ports.
     case ports(ClosedRange<UInt16>)
     /// A local address.
     case source(IPAddress)
+
+    /// The path of the cgroup that it is about.
+    public var cgroup: String? {
+        switch self {
+        case .cgroup(let path, _), .enclosed(let path, _): path
+        case .socket, .ports, .source: nil
+        }
+    }
 }
 
 /// Why a request about sessions is refused.

@@ -136,5 +136,5 @@ extension String {
 }
 
 private let second: UInt64 = 1_000_000_000
-/// 9999-12-31T23:59:59Z.
-private let latestSecond: UInt64 = 253_402_300_799
+/// 2554-07-21T23:34:33Z, the last one that nanoseconds in 64 bits can tell.
+private let latestSecond: UInt64 = 18_446_744_073

@@ -38,7 +38,7 @@ struct AgentProcess {
         for _ in 0..<500 {
             if let now = path, now != before, now.contains(name), isAlive(pidfd), let id = hierarchy.identifier(of: now)
             {
-                return .cgroup(path: now, id)
+                return .enclosed(path: now, id)
             }
             guard isAlive(pidfd) else { break }
             try? await Task.sleep(for: .milliseconds(10))

@@ -124,6 +124,9 @@ final class SessionKeeper: Sendable {
         state.withLock { $0.registry.list(for: caller) }
     }
 
+    /// Whether a caller is in a cgroup that is bound to a session.
+    func isWithinSession(_ caller: SessionCaller) -> Bool { state.withLock { $0.registry.isWithinSession(caller) } }
+
     /// One of them.
     func find(_ id: String, _ caller: SessionCaller) throws(SessionRefusal) -> OpenSession {
         try change { (state) throws(SessionError) in
@@ -137,8 +140,7 @@ final class SessionKeeper: Sendable {
         id: String, agent: String, token: VerifiedToken, binding: RequestedBinding?, _ caller: SessionCaller
     ) throws(SessionRefusal) -> OpenSession {
         let agents = current.agents
-        let directory: String? =
-            if case .cgroup(let path, _) = binding { hierarchy.directory(of: path) } else { nil }
+        let directory = binding?.cgroup.map { hierarchy.directory(of: $0) }
         let wasPopulated = directory.map(CgroupWatch.isPopulated) ?? false
         let session = try change { (state) throws(SessionError) in
             try state.registry.open(

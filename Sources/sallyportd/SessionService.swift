@@ -171,6 +171,12 @@ struct SessionService: SessionDelegate {
             }
             return .cgroup(path: path, id)
         case .pid(let pid):
+            // systemd puts the new scope beside the caller's cgroup: out of the session that this one belongs to.
+            if access("/run/systemd/system", F_OK) == 0, keeper.isWithinSession(caller) {
+                let text = "binding.pid: the caller is in a session's own cgroup, which its processes do not leave"
+                keeper.noteRefusal(text, agent: caller.agent)
+                throw ProblemDocument(status: 403, title: "Not for this caller", detail: text)
+            }
             let process = AgentProcess(
                 pid: pid, agent: agent, slice: daemon.current.configuration.slice, hierarchy: keeper.hierarchy)
             do throws(ProblemDocument) {

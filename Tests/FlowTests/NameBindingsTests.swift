@@ -120,14 +120,14 @@ struct NameBindingsTests {
     func crowdedAddress() {
         let bindings = NameBindings()
         let address = IPAddress(v4: 0xC612_0001)
-        for number in 0..<300 {
+        for number in 0..<600 {
             bindings.bind("n\(number).example", to: address, agent: "bot", timeToLive: 60 + UInt32(number), now: 0)
         }
         let names = bindings.names(of: address, agent: "bot", now: 1)
-        #expect(names.count == 256)
-        #expect(names.contains("n299.example") && !names.contains("n0.example"))
+        #expect(names.count == 512)
+        #expect(names.contains("n599.example") && !names.contains("n0.example"))
         bindings.bind("other.example", to: IPAddress(v4: 0xC612_0002), agent: "bot", timeToLive: 60, now: 1)
-        #expect(bindings.all(of: "bot", now: 1).count == 257)
+        #expect(bindings.all(of: "bot", now: 1).count == 513)
         #expect(bindings.all(of: "nobody", now: 1).isEmpty)
     }
 }

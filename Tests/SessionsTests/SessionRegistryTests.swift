@@ -106,6 +106,11 @@ struct SessionRegistryTests {
         #expect(throws: SessionError.unknown) { try registry.close("outside", caller: worker) }
         let own = try registry.session("worker", for: worker).number
         #expect(own == bound.number)
+        let agents = try table()
+        #expect(throws: SessionError.self, "sockets outside its cgroup are not its to give") {
+            try registry.bind(SocketCookie(rawValue: 9), to: "worker", caller: worker, in: agents)
+        }
+        #expect(registry.isWithinSession(worker) && !registry.isWithinSession(inside))
         let nested = try open(&registry, "nested", token("gamma"), by: worker).session
         #expect(nested.within == bound.number)
         #expect(throws: SessionError.unknown) { try registry.close("nested", caller: inside) }
@@ -208,6 +213,9 @@ struct SessionRegistryTests {
         let renewed = try registry.renew("a", token: token("acme", end: 120, number: 2), caller: inside, now: at(30))
         #expect(renewed.session.expires == start.wall + 120 * second)
         #expect(renewed.session.deadline == start.boot + 120 * second)
+        // The token that it has: nobody is told anything.
+        let again = try registry.renew("a", token: token("acme", end: 120, number: 2), caller: inside, now: at(40))
+        #expect(again.changes.isEmpty)
         let early = registry.expire(at(61)).count
         #expect(early == 0)
         let ended = registry.expire(at(120)).map(\.session.id)

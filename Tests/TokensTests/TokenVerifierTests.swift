@@ -73,6 +73,8 @@ struct TokenVerifierTests {
             ("exp", nil, .missing("exp")), ("exp", "1800000000", .expired(seconds: 0)),
             ("exp", "1799999990", .expired(seconds: 10)), ("exp", #""1800000100""#, .claims("exp is no number")),
             ("exp", "-1", .claims("exp is no time")), ("exp", "1e300", .claims("exp is no time")),
+            ("exp", "32503680000", .claims("exp is no time")), ("exp", "18446744073.5", .claims("exp is no time")),
+            ("iat", "99999999999", .claims("iat is no time")),
             ("exp", "1800000501", .lifetime(seconds: 601, allowed: 600)),
             ("nbf", "1800000001", .notYet(seconds: 2)), ("iat", "1800000005", .issuedInFuture(seconds: 6)),
             ("tier", nil, .missing("tier")), ("tier", "null", .missing("tier")), ("sub", nil, .missing("sub")),

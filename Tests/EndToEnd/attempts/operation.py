@@ -6,11 +6,14 @@ import re
 import shutil
 import subprocess
 
-from lab import hello, topology
+from lab import hello, servers, topology
 from lab.catalogue import attempt
 from lab.drills import Sweep
 from lab.namespaces import Gate
 from lab.streams import Stream, request
+
+from .names import A, AAAA
+from .network import send_datagram
 
 ONCE = dict(once=True, unprotected=False)
 
@@ -243,8 +246,10 @@ def tools(t):
         reasons = listed("status")["flows"]
         t.expect(reasons["refused_by_reason"].get("policy", 0) > 0
                  and sum(reasons["refused_by_reason"].values()) <= reasons["refused"], f"status: {reasons}")
-        names = listed("names", allowed.name)["names"]
-        t.expect(allowed.address in [each["address"] for each in names], f"names: {names}")
+        query = servers.question(allowed.name, A if t.place.family == 4 else AAAA)
+        t.place.call(lambda: send_datagram(t.place.at(topology.RESOLVER), 53, query, 20))
+        names = listed("names", allowed.name, "--agent", t.place.agent_id)["names"]
+        t.expect([each["name"] for each in names if each["agent"] == t.place.agent_id], f"names: {names}")
     finally:
         gate.open()
         task.result()

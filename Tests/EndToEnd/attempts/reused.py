@@ -1,6 +1,7 @@
 """The host's own flows beside those of agents: from an address and port that an agent has used, while connection tracking
 still knows them; and under an address that a guest writes although it is not the guest's."""
 
+import os
 import random
 import socket
 import struct
@@ -88,11 +89,12 @@ def reused(t):
          unprotected=False)
 def spoofed(t):
     host, outsider = topology.AGENT_HOST[t.place.family], t.place.at(topology.SERVER)
-    port, source = random.randrange(20_000, 25_000), random.randrange(25_000, 30_000)
+    port = random.randrange(20_000, 30_000)
     for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
         is_stream = kind == socket.SOCK_STREAM
         t.title_of("TCP" if is_stream else "UDP")
-        ready, forged = Gate(), Gate()
+        ready, begun, forged = Gate(), Gate(), Gate()
+        hear, told = os.pipe()
 
         def serve():
             with socket.socket(family_of(host), kind) as service:
@@ -108,8 +110,9 @@ def spoofed(t):
         def talk():
             with socket.socket(family_of(host), kind) as client:
                 client.settimeout(streams.PATIENCE)
-                client.bind((outsider, source))
+                client.bind((outsider, 0))
                 client.connect((host, port))
+                os.write(told, struct.pack("!H", client.getsockname()[1]))
                 answers = []
                 for word in (b"before", b"after"):
                     client.send(word)
@@ -128,11 +131,11 @@ def spoofed(t):
                     rawtcp.pseudo_header(outsider, host, 17, 8) + head)), 17
             rawtcp.PacketSocket().send(rawtcp.ip_packet(outsider, host, protocol, segment), host)
 
-        begun = Gate()
         server = t.lab.agent.start(serve)
         ready.wait()
         client = t.lab.net.start(talk)
         begun.wait()
+        source = struct.unpack("!H", os.read(hear, 2))[0]
         t.lab.guest.call(forge)
         # What follows it on the way comes after it.
         t.say(t.target("echo", False), hello.client_hello("x.refused.test"))
