@@ -16,6 +16,11 @@ struct Refusal {
         decision = PolicyDecision(allow: false, reason: reason, policyReason: text)
     }
 
+    /// The refusal of what belongs to no flow in the table.
+    static var ofUnknownFlow: Refusal {
+        Refusal(.preexisting, text: "the flow began before enforcement, or was forgotten")
+    }
+
     /// The machine's own refusal of what `input` describes.
     init(_ reason: Reason, _ text: String, _ input: PolicyInput) {
         self.init(reason, text: text)

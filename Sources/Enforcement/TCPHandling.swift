@@ -34,8 +34,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
                 // A guest writes what it likes into a segment that belongs to nothing.
                 refuse(
                     arrival, header, identity: identify(arrival, local: arrival.packet.flow),
-                    Refusal(.preexisting, text: "the flow began before enforcement, or was forgotten"),
-                    effects: &effects)
+                    .ofUnknownFlow, effects: &effects)
             }
         case (false, _):
             say(arrival, header, bytes, effects: &effects)
@@ -184,7 +183,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
         guard let slot = flows.find(opener) else {
             refuse(
                 arrival, header, identity: identify(towards: arrival),
-                Refusal(.preexisting, text: "the flow began before enforcement, or was forgotten"), effects: &effects)
+                .ofUnknownFlow, effects: &effects)
             return
         }
         if header.flags.contains([.syn, .ack]), flows[slot].isForwarded, !flows[slot].isInbound,
@@ -262,7 +261,7 @@ extension EnforcementEngine where Resolver: ~Copyable {
         }
         refuse(
             arrival, header, identity: identify(arrival, local: arrival.packet.flow),
-            Refusal(.preexisting, text: "the flow began before enforcement, or was forgotten"), effects: &effects)
+            .ofUnknownFlow, effects: &effects)
         return nil
     }
 

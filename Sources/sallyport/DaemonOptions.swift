@@ -52,6 +52,21 @@ struct DaemonOptions: ParsableArguments {
     }
 }
 
+/// Which entries a list of the daemon's is to have.
+struct ListOptions: ParsableArguments {
+    @Option(help: "Only those of this agent.")
+    var agent: String?
+
+    @Option(help: "How many at most.")
+    var limit = ListLimit.usual
+
+    func validate() throws {
+        guard (1...ListLimit.largest).contains(limit) else {
+            throw ValidationError("--limit: \(limit) is not from 1 to \(ListLimit.largest)")
+        }
+    }
+}
+
 extension ControlClient {
     /// Asks, and keeps the calling thread waiting for the answer, for at most `seconds` where they are given.
     func wait<Answer: Sendable>(

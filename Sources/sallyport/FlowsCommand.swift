@@ -14,19 +14,13 @@ struct FlowsCommand: ParsableCommand {
     @OptionGroup var daemon: DaemonOptions
     @OptionGroup var output: OutputOptions
 
-    @Option(help: "Only the flows of this agent.")
-    var agent: String?
+    @OptionGroup var list: ListOptions
 
     @Option(help: "Only the flows for this customer.")
     var customer: String?
 
-    @Option(help: "How many flows at most.")
-    var limit = ListLimit.usual
-
-    func validate() throws { try ListLimit.check(limit) }
-
     func run() throws {
-        let query = FlowQuery(limit: limit, agent: agent, customer: customer)
+        let query = FlowQuery(limit: list.limit, agent: list.agent, customer: customer)
         let report = try daemon.ask { client throws(ControlError) in try await client.flows(query) }
         if output.json { return try output.printJSON(report) }
         var table = TextTable(["STATE", "AGENT", "CUSTOMER", "SOURCE", "DESTINATION", "HOST", "PROTOCOL", "AGE"])
@@ -51,14 +45,5 @@ struct FlowsCommand: ParsableCommand {
 
     private static func endpoint(_ address: String, _ port: UInt16) -> String {
         address.contains(":") ? "[\(address)]:\(port)" : "\(address):\(port)"
-    }
-}
-
-extension ListLimit {
-    /// Checks the option `--limit`.
-    static func check(_ limit: Int) throws {
-        guard (1...largest).contains(limit) else {
-            throw ValidationError("--limit: \(limit) is not from 1 to \(largest)")
-        }
     }
 }

@@ -17,16 +17,10 @@ struct NamesCommand: ParsableCommand {
     @Argument(help: "Only names or addresses like this: one of them, or a pattern with * and ?.")
     var pattern: String?
 
-    @Option(help: "Only what this agent was told.")
-    var agent: String?
-
-    @Option(help: "How many at most.")
-    var limit = ListLimit.usual
-
-    func validate() throws { try ListLimit.check(limit) }
+    @OptionGroup var list: ListOptions
 
     func run() throws {
-        let query = NameQuery(limit: limit, agent: agent, match: pattern)
+        let query = NameQuery(limit: list.limit, agent: list.agent, match: pattern)
         let report = try daemon.ask { client throws(ControlError) in try await client.names(query) }
         if output.json { return try output.printJSON(report) }
         var table = TextTable(["AGENT", "NAME", "ADDRESS", "FOR ANOTHER"])
